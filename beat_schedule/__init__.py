@@ -1,0 +1,1 @@
+"""The schedule of the polled collectors and the scheduler that sends it."""

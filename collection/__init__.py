@@ -1,0 +1,1 @@
+"""Market data from exchanges into time-series storage: what is stored equals what was published."""

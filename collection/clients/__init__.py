@@ -1,0 +1,1 @@
+"""Clients of exchanges: the only place where wire formats become records."""

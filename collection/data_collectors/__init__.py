@@ -1,0 +1,1 @@
+"""Collectors: one for each kind of data."""

@@ -1,0 +1,1 @@
+"""Price feeds: which prices are wanted."""
