@@ -42,3 +42,11 @@ class RecordRefused(CollectionError):
     def __init__(self, reason: str, detail: str) -> None:
         self.reason = reason
         super().__init__(f"{reason}: {detail}")
+
+
+class StorageRefused(CollectionError):
+    """The storage will never take some of what was stored: `reasons` says why, key by key."""
+
+    def __init__(self, reasons: dict[str, str]) -> None:
+        self.reasons = reasons
+        super().__init__("; ".join(f"{key}: {reason}" for key, reason in reasons.items()))

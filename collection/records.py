@@ -64,7 +64,7 @@ def identified(message: Iterable[Trade]) -> list[Trade]:
         if not trade.id:
             ordinal = seen[trade] = seen.get(trade, -1) + 1
             made = hashlib.blake2b(trade.line.encode(), digest_size=8).hexdigest()
-            trade = msgspec.structs.replace(trade, id=f"~{made}.{ordinal}")  # noqa: PLW2901
+            trade = msgspec.structs.replace(trade, id=f"~{made}.{ordinal}")
         trades.append(trade)
     return trades
 
