@@ -1,1 +1,43 @@
-"""Collectors: one for each kind of data."""
+"""Collectors: one for each kind of data, built from their ids."""
+
+from __future__ import annotations
+
+from collection.clients import Clients, check_exchange, check_market
+from collection.data_collectors.base import DataSourceCollector
+from collection.data_collectors.trades_data_collector import TradesDataCollector
+from collection.errors import ConfigurationError
+from collection.settings import Settings
+from collection.text import nearest
+
+__all__ = ["CollectorFactory", "DataSourceCollector", "TradesDataCollector"]
+
+
+class CollectorFactory:
+    """Builds the collectors of a process; they share its settings and its clients."""
+
+    def __init__(self, settings: Settings, clients: Clients | None = None) -> None:
+        self.settings = settings
+        self.clients = clients or Clients(settings)
+
+    def build(self, collector_id: str) -> DataSourceCollector:
+        """Build a collector from an id such as `trades:binance:BTC/USDT`.
+
+        Raises:
+            ConfigurationError: The id names an unknown kind or exchange, or the settings can't be met.
+        """
+        kind, _, rest = collector_id.partition(":")
+        exchange, _, market = rest.partition(":")
+        try:
+            if kind != "trades":
+                raise ValueError(f"unknown kind of data {kind!r}{nearest(kind, ['trades'])}")
+            check_exchange(exchange)
+            check_market(market)
+        except ValueError as error:
+            raise ConfigurationError(f"collector {collector_id!r}: {error}") from None
+        if self.settings.exchange(exchange).transport == "stream":
+            raise ConfigurationError(
+                f"collector {collector_id!r}: trades can only be polled as yet: "
+                f"set exchanges.{exchange}.transport to 'auto' or 'poll'"
+            )
+        interval = self.settings.intervals.trades
+        return TradesDataCollector(exchange, market, interval=interval, start=self.settings.start, clients=self.clients)

@@ -1,0 +1,144 @@
+"""A scheduler that ticks only while it holds a lease: any number of beats may run, and one of them sends."""
+
+from __future__ import annotations
+
+import heapq
+import logging
+import time
+from typing import Any
+
+from celery.beat import ScheduleEntry, Scheduler
+
+from beat_schedule.schedule import build_schedule
+from collection.data_collector import phase
+from collection.errors import ConfigurationError, StorageUnavailable
+from collection.settings import current
+from collection.storage.redis_server import connect
+from workers.lease import Lease
+from workers.queues import POLLS
+
+log = logging.getLogger(__name__)
+
+TTL = 10.0
+"""Seconds after which another beat takes over from one that died."""
+RENEWAL = 2.0
+
+
+class LeasedScheduler(Scheduler):
+    """Sends each entry at its phase: due times are the same on every machine, so a successor sends none twice.
+
+    The schedule is in memory alone, read from the feeds file, and read again when that file changes. Slots that
+    were missed are skipped: a poll reads all that came since the last one. While polls pile up because no worker
+    takes them, none are added.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._lease = Lease(connect(current().storage()), "beat", TTL)
+        self._renewal = 0.0
+        self._feeds_changed: float | None = None
+        self._due: list[tuple[float, str]] = []
+        self._sending = True
+        super().__init__(*args, **kwargs)
+
+    def setup_schedule(self) -> None:
+        """Read the schedule; ends the process, saying why in a few words, where the feeds file is wrong."""
+        self._feeds_changed = _modified()
+        try:
+            self._set(build_schedule())
+        except ConfigurationError as error:
+            raise SystemExit(f"Error: {error}") from None
+
+    def _set(self, entries: dict[str, dict[str, Any]]) -> None:
+        self.data = {name: ScheduleEntry(**entry, name=name, app=self.app) for name, entry in entries.items()}
+        self._intervals = {name: float(entry["schedule"]) for name, entry in entries.items()}
+        self._fill()
+        log.info("beat: %d polled collectors", len(self.data))
+
+    def _fill(self) -> None:
+        self._due = [(self._next(name), name) for name in self.data]
+        heapq.heapify(self._due)
+
+    def tick(self, *_: Any, **__: Any) -> float:
+        """Send what is due; returns the seconds until something is to be done again."""
+        now = time.monotonic()
+        if now >= self._renewal:
+            self._renewal = now + RENEWAL
+            self._renew()
+        if self._lease.token is None:
+            return 0.5
+        while self._due and self._due[0][0] <= time.time():
+            due, name = heapq.heappop(self._due)
+            heapq.heappush(self._due, (self._next(name), name))
+            if self._sending and time.time() - due < self._intervals[name]:
+                self._send(self.data[name])
+        if not self._due:
+            return RENEWAL / 2
+        due, name = self._due[0]
+        if due - time.time() > self._intervals[name]:
+            self._fill()  # the clock was set back
+        return min(max(due - time.time(), 0.0), RENEWAL / 2)
+
+    def _renew(self) -> None:
+        held = self._lease.token is not None
+        try:
+            self._lease.hold()
+        except StorageUnavailable as error:
+            log.warning("beat: %s", error)
+            return  # what is sent meanwhile is sent at most twice, and polled once
+        if held != (self._lease.token is not None):
+            log.info("beat: %s", "another one sends" if held else "this one sends")
+        self._reload()
+        if self._lease.token is not None:
+            self._look_at_backlog()
+
+    def _reload(self) -> None:
+        changed = _modified()
+        if changed == self._feeds_changed:
+            return
+        self._feeds_changed = changed
+        try:
+            self._set(build_schedule())
+        except ConfigurationError as error:
+            log.error("beat: the feeds file changed and is wrong; going on with the old one:\n%s", error)
+
+    def _look_at_backlog(self) -> None:
+        try:
+            channel: Any = self.producer.channel
+            waiting = channel.queue_declare(POLLS, passive=True).message_count
+        except Exception as error:  # no worker declared it yet, or the broker is away: the next send will tell
+            log.debug("beat: %s", error)
+            waiting = 0
+        sending = waiting <= 2 * len(self.data) + 10
+        if sending != self._sending:
+            log.warning("beat: %d polls wait; %s", waiting, "going on" if sending else "is a worker there? pausing")
+        self._sending = sending
+
+    def _send(self, entry: ScheduleEntry) -> None:
+        try:
+            self.apply_async(entry, producer=self.producer, advance=False)
+        except Exception as error:  # the broker is away, or this entry can't be sent: neither ends beat
+            log.warning("beat: %s is not sent: %s", entry.name, error)
+            self.__dict__.pop("producer", None)
+
+    def _next(self, name: str) -> float:
+        now, interval = time.time(), self._intervals[name]
+        offset = phase(name, interval)
+        return (now - offset) // interval * interval + interval + offset
+
+    def close(self) -> None:
+        try:
+            self._lease.release()
+        except StorageUnavailable as error:
+            log.warning("beat: the lease could not be released and will expire: %s", error)
+        super().close()
+
+    @property
+    def info(self) -> str:
+        return f"    . feeds -> {current().feeds}"
+
+
+def _modified() -> float | None:
+    try:
+        return current().feeds.stat().st_mtime
+    except OSError:
+        return None

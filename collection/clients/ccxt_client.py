@@ -1,0 +1,228 @@
+"""A client for any exchange that ccxt reaches, with its exact digits and ids."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import json
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from decimal import Decimal, InvalidOperation
+from typing import Any, NamedTuple
+
+from collection.clients.base import CEXClient, Cursor, Page, Refused, Start
+from collection.clients.ccxt_errors import sorted_error
+from collection.clients.paging import covered_ids, covered_times
+from collection.errors import ConfigurationError, RecordRefused, RetryLater
+from collection.records import Trade, identified
+from collection.settings import ExchangeSettings
+from collection.storage import Covers
+from collection.storage.values import integer_id
+
+log = logging.getLogger(__name__)
+
+TIMEOUT = 15.0
+"""Seconds for one HTTP request."""
+FUTURE_MS = 60_000
+"""A trade further ahead of this machine's clock is refused."""
+EARLIEST = 1_230_768_000_000
+"""2009-01-01, before the first exchange of any kind."""
+RELOAD = 600.0
+"""Seconds after which an unknown market may be a new one."""
+
+
+class IdPaging(NamedTuple):
+    """How an exchange pages by contiguous ids: the parameter of its trades endpoint, and how many it gives."""
+
+    parameter: str
+    limit: int
+
+
+ID_PAGING = {
+    # aggTrades: https://developers.binance.com/docs/binance-spot-api-docs/rest-api/market-data-endpoints
+    "binance": IdPaging("fromId", 1000),
+    "binanceus": IdPaging("fromId", 1000),
+    "binanceusdm": IdPaging("fromId", 1000),
+    "binancecoinm": IdPaging("fromId", 1000),
+}
+
+
+class CCXTClient(CEXClient):
+    """One exchange through ccxt's REST interface; connects with its first call."""
+
+    def __init__(self, exchange: str, settings: ExchangeSettings) -> None:
+        self.exchange = exchange
+        self._paging = ID_PAGING.get(exchange)
+        self.by = "id" if self._paging else "time"
+        self._settings = settings
+        self._ccxt: Any = None
+        self._loaded = 0.0
+        self._loading = asyncio.Lock()
+        self._silent_until = 0.0
+
+    def __repr__(self) -> str:
+        return f"CCXTClient({self.exchange!r})"
+
+    async def fetch_trades(self, market: str, after: Cursor | Start) -> Page:
+        await self._load(market)
+        if self._paging:
+            return await self._page_by_id(self._paging, market, after)
+        since = after.position + 1 if isinstance(after, Cursor) else _since(after)
+        trades, refused = await self._fetch(market, since, 1000, {})
+        intervals, more = covered_times(trades, after if isinstance(after, Cursor) else None, _now())
+        return Page(trades, refused, Covers("time", intervals), more)
+
+    async def close(self) -> None:
+        if self._ccxt is not None:
+            await self._ccxt.close()
+            self._ccxt = None
+
+    async def _page_by_id(self, paging: IdPaging, market: str, after: Cursor | Start) -> Page:
+        position: int | None = None
+        if isinstance(after, Cursor):
+            position = after.position
+            params, limit = {paging.parameter: position + 1}, paging.limit
+        elif after.at == "now":
+            params, limit = {}, 1
+        else:
+            first = 0 if after.at == "earliest" else await self._first_id_since(paging, market, int(after.at))
+            params, limit = {paging.parameter: first}, paging.limit
+        trades, refused = await self._fetch(market, None, limit, params)
+        # A refused record was read all the same: its id is no hole.
+        ids = [
+            number
+            for text in (*(t.id for t in trades), *(r.id for r in refused))
+            if (number := integer_id(text)) is not None
+        ]
+        return Page(trades, refused, Covers("id", covered_ids(ids, position)), len(set(ids)) >= limit > 1)
+
+    async def _first_id_since(self, paging: IdPaging, market: str, start: int) -> int:
+        """Find the first trade at or after a time by halving: asking by time reaches an hour only."""
+        newest, _ = await self._fetch(market, None, 1, {})
+        low, high = 0, max((int(trade.id) for trade in newest), default=0)
+        while low < high:
+            middle = (low + high) // 2
+            found, _ = await self._fetch(market, None, 1, {paging.parameter: middle})
+            if found and found[0].timestamp < start:
+                low = max(middle, int(found[0].id)) + 1
+            else:
+                high = middle
+        return low
+
+    async def _fetch(
+        self, market: str, since: int | None, limit: int, params: dict[str, Any]
+    ) -> tuple[list[Trade], list[Refused]]:
+        async with self._errors():
+            rows = await self._ccxt.fetch_trades(market, since, limit, params)
+        received = _now()
+        trades, refused = [], []
+        for row in rows:
+            try:
+                trades.append(self._trade(row, market, received))
+            except RecordRefused as error:
+                number = row.get("id") if isinstance(row, dict) else None
+                refused.append(Refused(error.reason, str(error), str(number or "")))
+        return identified(trades), refused
+
+    async def _load(self, market: str) -> None:
+        """Load the exchange's markets once, and again when a market is unknown that may be a new one."""
+        async with self._loading, self._errors():
+            if self._ccxt is None:
+                self._ccxt = await asyncio.to_thread(_ccxt_exchange, self.exchange, self._settings)
+            known = self._ccxt.markets and market in self._ccxt.markets
+            if not known and (not self._loaded or time.monotonic() > self._loaded + RELOAD):
+                await self._ccxt.load_markets(bool(self._loaded))
+                self._loaded = time.monotonic()
+                self._ccxt.number = str  # exact digits; the markets' own numbers are read as ccxt reads them
+            self._ccxt.market(market)
+
+    @asynccontextmanager
+    async def _errors(self) -> AsyncIterator[None]:
+        """Sort errors by what to do about them, and ask nothing while the exchange wants to be left alone."""
+        silent = self._silent_until - time.monotonic()
+        if silent > 0:
+            raise RetryLater(f"{self.exchange} asked to wait another {silent:.0f} s", silent)
+        try:
+            yield
+        except (RetryLater, ConfigurationError):
+            raise
+        except Exception as error:
+            headers = (self._ccxt and self._ccxt.last_response_headers) or {}
+            kind = sorted_error(self.exchange, error, headers)
+            if isinstance(kind, RetryLater) and kind.after:
+                self._silent_until = time.monotonic() + kind.after
+            raise kind from error
+
+    def _trade(self, row: Any, market: str, received: int) -> Trade:
+        if isinstance(row, Exception) or not isinstance(row, dict):
+            raise RecordRefused("unreadable", repr(row)[:500])
+        source = repr(row.get("info"))[:500]
+        timestamp, side = row.get("timestamp"), row.get("side")
+        if row.get("symbol") != market:
+            raise RecordRefused("other_market", source)
+        if not isinstance(timestamp, int) or timestamp <= 0:
+            raise RecordRefused("no_time", source)
+        if timestamp > received + FUTURE_MS:
+            raise RecordRefused("in_the_future", source)
+        price = _decimal(row.get("price"), "price", source)
+        amount = _decimal(row.get("amount"), "amount", source)
+        if price <= 0:
+            raise RecordRefused("bad_price", source)
+        if amount < 0:
+            raise RecordRefused("negative_amount", source)
+        if side not in ("buy", "sell", None):
+            raise RecordRefused("bad_side", source)
+        return Trade(timestamp, str(row.get("id") or ""), side, price, amount, received)
+
+
+def _ccxt_exchange(exchange: str, settings: ExchangeSettings) -> Any:
+    """Make ccxt's object of an exchange, with what ccxt does to trades beyond reading them turned off."""
+    module = importlib.import_module(f"ccxt.async_support.{exchange}")
+    secrets = {"apiKey": settings.api_key, "secret": settings.secret, "password": settings.password}
+    config: dict[str, Any] = {name: value.get_secret_value() for name, value in secrets.items() if value}
+    if settings.proxy:
+        proxy = settings.proxy.get_secret_value()
+        scheme = proxy.partition("://")[0]
+        config["socksProxy" if scheme.startswith("socks") else f"{scheme}Proxy"] = proxy
+    if settings.urls:
+        config["urls"] = {"api": settings.urls}
+    made = getattr(module, exchange)({**config, "options": settings.options, "timeout": TIMEOUT * 1000})
+
+    def parse_trades(rows: Any, market: Any = None, *_: Any, **__: Any) -> list[Any]:
+        # ccxt's own filters by `since` and cuts to `limit`: repeated rows push others out, unread ones vanish.
+        return [_attempt(made, row, market) for row in made.to_array(rows)]
+
+    made.parse_trades = parse_trades
+    # ccxt's parser makes floats of numbers: digits are lost, and ids of more than 64 bits become one another.
+    made.on_json_response = lambda text: json.loads(text, parse_float=str)
+    return made
+
+
+def _attempt(exchange: Any, row: Any, market: Any) -> Any:
+    try:
+        return exchange.parse_trade(row, market)
+    except Exception as error:
+        error.add_note(repr(row)[:500])
+        return error
+
+
+def _decimal(text: Any, field: str, source: str) -> Decimal:
+    if text is None or text == "":
+        raise RecordRefused(f"no_{field}", source)
+    try:
+        number = Decimal(text)
+    except (InvalidOperation, TypeError, ValueError):
+        raise RecordRefused(f"bad_{field}", source) from None
+    if not number.is_finite():
+        raise RecordRefused(f"bad_{field}", source)
+    return number
+
+
+def _since(start: Start) -> int | None:
+    return None if start.at == "now" else EARLIEST if start.at == "earliest" else int(start.at)
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,103 @@
+"""From a feeds file to price feeds, and from these to the collectors that they need."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Iterator
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from collection.data_collectors import CollectorFactory, DataSourceCollector
+from collection.errors import ConfigurationError
+from collection.feeds import FEED_TYPES, PriceFeed
+from collection.problems import problems
+from collection.settings import current
+from collection.text import nearest
+
+
+def load_feeds(path: str | PathLike[str], factory: CollectorFactory | None = None) -> list[PriceFeed]:
+    """Read a feeds file; `factory` makes the collectors, by default from the settings of this process.
+
+    Raises:
+        ConfigurationError: Everything that is wrong with the file, each with table and field.
+    """
+    path = Path(path)
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigurationError(f"{path}: there is no such feeds file") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigurationError(f"{path}: {error}") from None
+    wrong = [f"{path}: {name}: unknown{nearest(name, ['feeds'])}" for name in document if name != "feeds"]
+    tables = document.get("feeds", [])
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        raise ConfigurationError(*wrong, f"{path}: feeds: write each feed as a table [[feeds]]")
+    if not tables and not wrong:
+        raise ConfigurationError(f"{path}: it has no [[feeds]] table")
+    factory = factory or CollectorFactory(current())
+    feeds: list[PriceFeed] = []
+    places: dict[str, int] = {}
+    for number, table in enumerate(tables, 1):
+        name = table.get("name")
+        place = f"{path}: feeds[{number}]" + (f" {name!r}" if isinstance(name, str) else "")
+        if isinstance(name, str) and places.setdefault(name, number) != number:
+            wrong.append(f"{place}: name: feeds[{places[name]}] has it already")
+        read = _read(table, factory)
+        if isinstance(read, PriceFeed):
+            feeds.append(read)
+        else:
+            wrong += [f"{place}: {line}" for line in read]
+    if wrong:
+        raise ConfigurationError(*wrong)
+    return feeds
+
+
+def load_data_source_collectors(
+    path: str | PathLike[str], factory: CollectorFactory | None = None
+) -> list[DataSourceCollector]:
+    """Return the collectors that a feeds file needs, each once, however many feeds share it.
+
+    Raises:
+        ConfigurationError: As `load_feeds`, or a collector that can't be built.
+    """
+    return unique_collectors(load_feeds(path, factory))
+
+
+def unique_collectors(feeds: Iterable[PriceFeed]) -> list[DataSourceCollector]:
+    """Return the collectors of all feeds, each once, in the order of the feeds."""
+    collectors: dict[str, DataSourceCollector] = {}
+    wrong: dict[str, None] = {}
+    for feed in feeds:
+        try:
+            for collector in feed.data_source_collectors():
+                collectors.setdefault(collector.id, collector)
+        except ConfigurationError as error:
+            wrong.update(dict.fromkeys(error.problems))
+    if wrong:
+        raise ConfigurationError(*wrong)
+    return list(collectors.values())
+
+
+def build_collector(collector_id: str) -> DataSourceCollector:
+    """Build a collector from its id and the settings of this process; raises ConfigurationError."""
+    return CollectorFactory(current()).build(collector_id)
+
+
+def _read(table: dict[str, Any], factory: CollectorFactory) -> PriceFeed | list[str]:
+    kind = table.get("type")
+    if not isinstance(kind, str):
+        return ["type: missing" if kind is None else f"type: should be text, not {kind!r}"]
+    if kind not in FEED_TYPES:
+        return [f"type: unknown type {kind!r}{nearest(kind, FEED_TYPES)}"]
+    try:
+        return FEED_TYPES[kind].model_validate(table, strict=True, context=factory)
+    except ValidationError as error:
+        return list(_lines(error, FEED_TYPES[kind]))
+
+
+def _lines(error: ValidationError, feed_type: type[PriceFeed]) -> Iterator[str]:
+    for path, message in problems(error, feed_type):
+        yield f"{'.'.join(path)}: {message}"

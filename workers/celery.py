@@ -1,0 +1,11 @@
+"""The one Celery app, found by `celery -A workers …` and `celery -A beat_schedule …`."""
+
+import os
+
+from celery import Celery
+
+# Flower listens on all interfaces unless told otherwise, and shows everything to whoever asks.
+os.environ.setdefault("FLOWER_ADDRESS", "127.0.0.1")
+
+app = Celery("quoting-collection")
+app.config_from_object("workers.config")

@@ -1,0 +1,45 @@
+"""Celery's configuration; read when the app first needs it, so that importing the app asks for nothing."""
+
+from __future__ import annotations
+
+import click
+from kombu import Queue
+
+from collection.errors import ConfigurationError
+from collection.settings import current
+from workers.queues import CONTROL, POLLS
+
+try:
+    broker_url = current().broker()
+except ConfigurationError as error:
+    raise click.ClickException(str(error)) from None  # which the celery command shows in one line
+
+# JSON only: a message can't carry code.
+accept_content = ["json"]
+task_serializer = "json"
+task_ignore_result = True
+
+# Streams will get queues of their own beside these; a queue that nobody declared is a mistake.
+task_queues = [Queue(POLLS), Queue(CONTROL)]
+task_default_queue = CONTROL
+task_create_missing_queues = False
+task_routes = {"workers.tasks.poll": {"queue": POLLS}}
+imports = ["workers.tasks"]
+
+# Collectors wait for exchanges most of the time: threads over one event loop do that cheaply.
+worker_pool = "threads"
+worker_concurrency = 16
+worker_prefetch_multiplier = 1
+worker_redirect_stdouts = False
+
+broker_connection_retry_on_startup = True
+broker_connection_max_retries = None
+broker_transport_options = {"socket_timeout": 10, "socket_connect_timeout": 5, "socket_keepalive": True}
+
+# Flower lives on these.
+worker_send_task_events = True
+task_send_sent_event = True
+task_track_started = True
+
+beat_scheduler = "beat_schedule.scheduler:LeasedScheduler"
+enable_utc = True

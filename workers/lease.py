@@ -1,0 +1,49 @@
+"""Lease: at most one holder of a name at a time, across machines, judged by Redis's clock."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from importlib.resources import files
+from typing import Any, cast
+
+import redis
+
+from collection.storage.redis_server import server_errors
+
+_SCRIPT = files("workers").joinpath("lease.lua").read_bytes()
+
+
+class Lease:
+    """A Redis key that lives `ttl` seconds beyond its last renewal; its value is `TOKEN OWNER`.
+
+    The token is greater than every one before it. Methods raise StorageUnavailable while Redis is away.
+    """
+
+    def __init__(self, client: redis.Redis, name: str, ttl: float) -> None:
+        self._script = client.register_script(_SCRIPT)
+        self._keys = [f"qc:{{lease:{name}}}", f"qc:{{lease:{name}}}:token"]
+        self._ttl = int(ttl * 1000)
+        self._owner = f"{socket.gethostname()}:{os.getpid()}:{threading.get_ident()}"
+        self.token: int | None = None
+        """The token while this holder believes to hold the lease, else None."""
+
+    def hold(self) -> bool:
+        """Take the lease, or renew it; False where another holds it.
+
+        A lease that vanished with a Redis that lost its memory is taken again under the same token.
+        """
+        self.token = self._call("hold") or None
+        return self.token is not None
+
+    def release(self) -> None:
+        """Let go of the lease, if it is still held."""
+        if self.token is not None:
+            self._call("release")
+            self.token = None
+
+    def _call(self, action: str) -> int:
+        with server_errors():
+            answer: Any = self._script(keys=self._keys, args=[action, self._ttl, self._owner, self.token or 0])
+        return int(cast("bytes", answer))

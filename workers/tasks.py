@@ -1,0 +1,68 @@
+"""The tasks. Messages may be lost, late or repeated: a task that comes twice does its work once."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from collection.backoff import pause
+from collection.data_collectors import DataSourceCollector
+from collection.errors import CollectionError, ConfigurationError, RetryLater, StorageUnavailable
+from workers.celery import app
+from workers.runtime import runtime
+
+log = logging.getLogger(__name__)
+
+
+@app.task(bind=True, max_retries=None, throws=(CollectionError,))
+def poll(self: Any, collector_id: str) -> str:
+    """Do one round of a polled collector, and say what became of it.
+
+    A message that comes before its turn (beat's were piled up, or came twice) or while the poll still runs is
+    skipped. What fails and can be retried before the next turn is retried; then the next turn repairs it.
+    """
+    collector = runtime.collector(collector_id)
+    began = runtime.turn(collector, retry=self.request.retries > 0)
+    if began is None:
+        return _skipped(collector, "too_soon")
+    lease = runtime.lease(collector)
+    if not lease.hold():
+        return _skipped(collector, "still_running")
+    try:
+        runtime.run(collector.run(runtime.storage), collector.deadline)
+    except TimeoutError:
+        error = RetryLater(f"not done within {collector.deadline:g} s")
+        _failed(collector, "deadline", error, None)
+        raise error from None
+    except RetryLater as error:
+        wait = max(pause(self.request.retries + 1), error.after or 0.0)
+        retried = began + wait < (collector.interval or 0.0)
+        _failed(collector, "retry_later", error, wait if retried else None)
+        if retried:
+            lease.release()
+            raise self.retry(exc=error, countdown=wait) from error
+        raise
+    except ConfigurationError as error:
+        _failed(collector, "configuration", error, None)
+        raise
+    finally:
+        _release(lease)
+    return "done"
+
+
+def _release(lease: Any) -> None:
+    try:
+        lease.release()
+    except StorageUnavailable as error:
+        log.warning("a poll's lock could not be released and will expire: %s", error)
+
+
+def _skipped(collector: DataSourceCollector, reason: str) -> str:
+    runtime.storage.count(collector.id, f"skipped:{reason}")
+    return reason
+
+
+def _failed(collector: DataSourceCollector, name: str, error: Exception, wait: float | None) -> None:
+    then = "at its next turn" if wait is None else f"in {wait:.1f} s"
+    log.warning("%s: %s; next try %s", collector.id, error, then)
+    runtime.storage.count(collector.id, f"error:{name}")
