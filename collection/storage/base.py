@@ -83,7 +83,7 @@ class DataCollectionStorage(ABC):
         """Return what was counted: `new`, `duplicate`, `late`, `replaced`, `refused:…` and others."""
 
     @abstractmethod
-    def keys(self) -> list[str]:
+    def series(self) -> list[str]:
         """Return the keys of all series, sorted."""
 
     @abstractmethod

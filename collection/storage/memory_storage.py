@@ -103,7 +103,7 @@ class MemoryStorage(DataCollectionStorage):
         with self._lock:
             return dict(+self._series.get(key, _Series()).counters)
 
-    def keys(self) -> list[str]:
+    def series(self) -> list[str]:
         with self._lock:
             return sorted(self._series)
 

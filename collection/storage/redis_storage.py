@@ -96,7 +96,7 @@ class RedisStorage(DataCollectionStorage):
             fields = cast("dict[bytes, bytes]", self._redis.hgetall(series_name(key)))
         return {name[2:].decode(): int(number) for name, number in sorted(fields.items()) if name.startswith(b"n:")}
 
-    def keys(self) -> list[str]:
+    def series(self) -> list[str]:
         with server_errors():
             return sorted(key.decode() for key in cast("set[bytes]", self._redis.smembers(INDEX)))
 

@@ -1,0 +1,62 @@
+"""The console command `collection`: the commands of the library, and those that run Celery."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from collection.cli import (
+    FaultsOption,
+    RateOption,
+    SeedOption,
+    SpeedOption,
+    TapeOption,
+    app,
+    duration,
+    parse_tapes,
+    run_app,
+)
+from collection.errors import ConfigurationError
+from collection.simulator import parse_faults
+from collection.text import nearest
+from workers.plan import Simulation, make_plan
+from workers.up import run_up
+
+
+@app.command(
+    epilog="Examples:  collection up feeds.toml  ·  collection up --simulate  ·  "
+    "collection up --tape XRP/ETH=tape.csv.gz --speed 20000 --duration 60"
+)
+def up(
+    feeds: Annotated[Path | None, typer.Argument(metavar="[FEEDS]", help="The feeds file.", show_default=False)] = None,
+    simulate: Annotated[bool, typer.Option("--simulate", help="Collect from a simulated exchange.")] = False,
+    tape: TapeOption = None,
+    transport: Annotated[str, typer.Option(metavar="poll|stream|auto", help="How trades are collected.")] = "auto",
+    speed: SpeedOption = 1.0,
+    rate: RateOption = 20.0,
+    seed: SeedOption = 1,
+    misbehave: FaultsOption = "",
+    length: Annotated[str | None, typer.Option("--duration", metavar="S", help="Stop after this time.")] = None,
+) -> None:
+    """Run everything on this machine: Redis if needed, worker, beat and Flower, until Ctrl-C."""
+    if transport not in (known := ["poll", "stream", "auto"]):
+        raise ConfigurationError(f"--transport {transport}: unknown{nearest(transport, known)}")
+    parse_faults(misbehave)
+    simulation = None
+    if simulate or tape:
+        simulation = Simulation(parse_tapes(tape or []), speed, rate, seed, misbehave)
+    elif misbehave:
+        raise ConfigurationError("--misbehave needs a simulated exchange: add --simulate or --tape")
+    if not run_up(make_plan(feeds, simulation, transport), duration(length)):
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """The entry point of the console command."""
+    run_app(app)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,162 @@
+"""`collection up`: all processes on this machine, watched and started again, until stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import threading
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+from rich.console import Group
+from rich.live import Live
+from rich.text import Text
+
+from collection.embedded import EmbeddedRedis
+from collection.errors import CollectionError, ConfigurationError
+from collection.local import claim
+from collection.output import err, out, tell
+from collection.records import Trade, digest
+from collection.settings import FOLDER, current
+from collection.storage import DataCollectionStorage, open_storage
+from workers.children import Child
+from workers.dashboard import Dashboard
+from workers.plan import Plan
+
+LOOK = 0.2
+"""Seconds between two looks at the children."""
+
+
+def run_up(plan: Plan, duration: float | None) -> bool:
+    """Run what the plan says until Ctrl-C, SIGTERM or the end of `duration` seconds.
+
+    Returns whether all that a simulated exchange published is stored, True where there is none.
+    """
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: stop.set())
+    claim(FOLDER, plan.sources)
+    with _redis() as redis, open_storage(redis.url if redis else current().storage()) as storage:
+        try:
+            _start(plan, stop)
+            _watch(plan, redis, storage, stop, time.monotonic() + duration if duration else None)
+            tell("stopping …")
+            # Beat first, so that no new work comes; the worker ends what it does; the rest has nothing left to do.
+            for child in (plan.children[1], plan.children[0], plan.children[2]):
+                child.stop()
+            return not plan.simulator_url or _audit(plan, plan.simulator_url, storage)
+        finally:
+            for child in (*plan.children, *([plan.simulator] if plan.simulator else [])):
+                child.stop(3)
+
+
+@contextlib.contextmanager
+def _redis() -> Iterator[EmbeddedRedis | None]:
+    """Run this folder's Redis, unless the settings name another."""
+    if current().url or (current().storage_url and current().broker_url):
+        yield None
+        return
+    with EmbeddedRedis(FOLDER, on_progress=tell) as server:
+        yield server
+
+
+def _start(plan: Plan, stop: threading.Event) -> None:
+    if plan.simulator and plan.simulator_url:
+        plan.simulator.start()
+        until = time.monotonic() + 30
+        while not stop.is_set() and not _answers(f"{plan.simulator_url}/api/v3/ping"):
+            if plan.simulator.pid is None or time.monotonic() > until:
+                raise ConfigurationError(f"the simulator does not start:\n{_tail(plan.simulator)}")
+            stop.wait(0.05)
+    for child in plan.children:
+        child.start()
+
+
+def _watch(
+    plan: Plan, redis: EmbeddedRedis | None, storage: DataCollectionStorage, stop: threading.Event, until: float | None
+) -> None:
+    dashboard = Dashboard(storage, plan.collectors)
+    sampler = threading.Thread(target=_sample, args=(dashboard, stop), daemon=True)
+    sampler.start()
+    watched = [*plan.children, *([plan.simulator] if plan.simulator else [])]
+    tell(f"{len(plan.collectors)} collectors · Flower {plan.flower_url} · logs {FOLDER / 'logs'} · Ctrl-C stops")
+    said = time.monotonic()
+    live = Live(console=out, auto_refresh=False, transient=False) if out.is_terminal else None
+    with live or contextlib.nullcontext():
+        while not stop.wait(LOOK) and (until is None or time.monotonic() < until):
+            for line in _mend(watched, redis):
+                (live.console if live else err).print(line, markup=False, style="yellow", soft_wrap=True)
+            if live:
+                live.update(
+                    Group(dashboard.table(_title(plan, watched)), Text(dashboard.trouble, style="red")), refresh=True
+                )
+            elif time.monotonic() - said >= 5:
+                said = time.monotonic()
+                tell(dashboard.trouble or dashboard.line())
+    stop.set()
+    sampler.join(10)
+
+
+def _sample(dashboard: Dashboard, stop: threading.Event) -> None:
+    while not stop.is_set():
+        dashboard.sample()
+        stop.wait(1)
+
+
+def _mend(watched: list[Child], redis: EmbeddedRedis | None) -> Iterator[str]:
+    if redis and (code := redis.poll()) is not None:
+        yield f"Redis ended with code {code}; starting it again"
+        try:
+            redis.start()
+        except CollectionError as error:
+            yield f"Redis does not start: {error}"
+    for child in watched:
+        if line := child.look():
+            yield line
+
+
+def _title(plan: Plan, watched: list[Child]) -> str:
+    parts = [f"{c.name} {'✓' if c.pid else '✗'}" + (f" ({c.restarts} restarts)" if c.restarts else "") for c in watched]
+    return f"{' · '.join(parts)} · Flower {plan.flower_url}"
+
+
+def _audit(plan: Plan, url: str, storage: DataCollectionStorage) -> bool:
+    """Hold what is stored against what the simulated exchange says it published, and say so."""
+    equal = True
+    for key in plan.collectors:
+        market = key.split(":", 2)[2]
+        trades = [value for _, value in storage.fetch(key) if isinstance(value, Trade)]
+        trades.sort(key=lambda trade: int(trade.id))
+        upto = f"?until={trades[-1].id}" if trades else ""
+        # What was published after the last poll is not lost: the next one reads on from there.
+        truth = _get(f"{url}/_truth/{urllib.parse.quote(market, safe='')}{upto}")
+        same = bool(trades) and truth["count"] == len(trades) and truth["digest"] == digest(trades)
+        equal &= same
+        verdict = "equal to" if same else f"NOT equal to the {truth['count']:,} of"
+        out.print(
+            f"{key}: {len(trades):,} trades stored, {verdict} what was published", style="green" if same else "red"
+        )
+    return equal
+
+
+def _get(url: str) -> Any:
+    with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310
+        return json.load(answer)
+
+
+def _answers(url: str) -> bool:
+    try:
+        _get(url)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _tail(child: Child) -> str:
+    lines = child.log.read_text(errors="replace").splitlines() if child.log.exists() else []
+    return "\n".join(lines[-5:])
