@@ -11,6 +11,8 @@ from dotenv import dotenv_values
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
+    DotEnvSettingsSource,
+    EnvSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     SettingsError,
@@ -55,6 +57,13 @@ class Kinds(BaseModel):
     trades: Seconds
 
 
+class _DotEnv(DotEnvSettingsSource):
+    """Reads `.env` as it reads the environment: other programs' lines in it are none of our business."""
+
+    def __call__(self) -> dict[str, Any]:
+        return EnvSettingsSource.__call__(self)
+
+
 class Settings(BaseSettings):
     """The table of all settings; nested ones are `COLLECTION_EXCHANGES__BINANCE__TRANSPORT` in the environment."""
 
@@ -92,7 +101,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, env_settings, dotenv_settings, TomlConfigSettingsSource(settings_cls)
+        return init_settings, env_settings, _DotEnv(settings_cls), TomlConfigSettingsSource(settings_cls)
 
     def exchange(self, name: str) -> ExchangeSettings:
         """How the exchange is reached: the defaults where nothing is said of it."""
