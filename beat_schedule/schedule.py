@@ -20,7 +20,7 @@ def build_schedule() -> dict[str, dict[str, Any]]:
             "task": "workers.tasks.poll",
             "schedule": collector.interval,
             "args": [collector.id],
-            "options": {"queue": POLLS},
+            "options": {"queue": POLLS, "retry": False},  # the next turn is the retry
         }
         for collector in load_data_source_collectors(current().feeds)
         if collector.interval is not None

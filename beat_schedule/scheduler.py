@@ -69,8 +69,9 @@ class LeasedScheduler(Scheduler):
         while self._due and self._due[0][0] <= time.time():
             due, name = heapq.heappop(self._due)
             heapq.heappush(self._due, (self._next(name), name))
-            if self._sending and time.time() - due < self._intervals[name]:
-                self._send(self.data[name])
+            in_time = time.time() - due < self._intervals[name]
+            if self._sending and in_time and not self._send(self.data[name]):
+                return RENEWAL / 2
         if not self._due:
             return RENEWAL / 2
         due, name = self._due[0]
@@ -113,12 +114,14 @@ class LeasedScheduler(Scheduler):
             log.warning("beat: %d polls wait; %s", waiting, "going on" if sending else "is a worker there? pausing")
         self._sending = sending
 
-    def _send(self, entry: ScheduleEntry) -> None:
+    def _send(self, entry: ScheduleEntry) -> bool:
         try:
             self.apply_async(entry, producer=self.producer, advance=False)
+            return True
         except Exception as error:  # the broker is away, or this entry can't be sent: neither ends beat
             log.warning("beat: %s is not sent: %s", entry.name, error)
             self.__dict__.pop("producer", None)
+            return False
 
     def _next(self, name: str) -> float:
         now, interval = time.time(), self._intervals[name]

@@ -158,7 +158,8 @@ def duration(text: str | None) -> float | None:
     """Read the --duration option: `60` or `5m`; raises ConfigurationError."""
     if text is None:
         return None
-    return _option(seconds, "--duration", text if not text.replace(".", "", 1).isdigit() else f"{text}s")
+    read: float = _option(seconds, "--duration", f"{text}s" if text.replace(".", "", 1).isdigit() else text)
+    return read
 
 
 def _option(read: Callable[[str], Any], name: str, text: str | None) -> Any:

@@ -19,8 +19,8 @@ from collection.storage import SeriesInfo
 
 Format = Literal["table", "json", "csv"]
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+out = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def tell(text: str) -> None:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import os
 import socket
 import threading
+from collections.abc import Coroutine
 from importlib.resources import files
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import redis
 
+from collection.errors import RetryLater, StorageUnavailable
 from collection.storage.redis_server import server_errors
 
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 _SCRIPT = files("workers").joinpath("lease.lua").read_bytes()
 
 
@@ -42,6 +49,24 @@ class Lease:
         if self.token is not None:
             self._call("release")
             self.token = None
+
+    async def keep_during(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do the work while renewing the lease, which is held already; the work ends when another holds it.
+
+        Raises:
+            RetryLater: Another took the lease meanwhile.
+        """
+        task = asyncio.ensure_future(work)
+        try:
+            while not (await asyncio.wait([task], timeout=self._ttl / 3000))[0]:
+                try:
+                    if not await asyncio.to_thread(self.hold):
+                        raise RetryLater("the lease is held by another")
+                except StorageUnavailable as error:
+                    log.warning("lease: %s", error)  # the work's own writes wait for Redis as well
+            return task.result()
+        finally:
+            task.cancel()
 
     def _call(self, action: str) -> int:
         with server_errors():

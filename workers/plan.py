@@ -66,7 +66,7 @@ def make_plan(feeds: Path | None, simulation: Simulation | None, transport: str)
         port = _free_port()
         simulator_url = f"http://127.0.0.1:{port}"
         simulator = _child("simulator", ["workers.cli", *_simulate_arguments(simulation, markets, port)], {})
-        variables = _point_at(simulator_url, port, settings)
+        variables = _point_at(port, settings)
     feeds = feeds or settings.feeds
     if transport != "auto":
         variables["COLLECTION_EXCHANGES"] = _with_transport(variables, feeds, transport)
@@ -139,11 +139,10 @@ def _simulate_arguments(simulation: Simulation, markets: list[str], port: int) -
     return ["simulate", *tapes, *generated, *numbers, state, f"--misbehave={simulation.misbehave}"]
 
 
-def _point_at(url: str, port: int, settings: Settings) -> dict[str, str]:
+def _point_at(port: int, settings: Settings) -> dict[str, str]:
     """Point the exchange at the simulator: its first trade on, polled every second."""
-    simulator = Simulator(markets=["A/B"], port=port)
     exchange = {
-        "urls": simulator.ccxt_urls(url),
+        "urls": Simulator(markets=["ANY/ONE"], port=port).ccxt_urls(),
         "options": {"fetchMarkets": {"types": ["spot"]}, "fetchCurrencies": False},
     }
     return {

@@ -20,6 +20,8 @@ from collection.storage.redis_server import connect, server_errors
 from workers.lease import Lease
 
 T = TypeVar("T")
+LOCK = 6.0
+"""Seconds that the lock of a poll outlives its worker."""
 
 
 class Runtime:
@@ -77,8 +79,8 @@ class Runtime:
         return self.redis.register_script(files("workers").joinpath("turn.lua").read_bytes())
 
     def lease(self, collector: DataSourceCollector) -> Lease:
-        """The lock of a poll: it outlives the deadline, should its worker die meanwhile."""
-        return Lease(self.redis, f"poll:{collector.id}", collector.deadline + 5)
+        """The lock of a poll, free again soon after its worker died."""
+        return Lease(self.redis, f"poll:{collector.id}", LOCK)
 
     def close(self) -> None:
         """Write what waits and close what was opened."""

@@ -29,7 +29,7 @@ def poll(self: Any, collector_id: str) -> str:
     if not lease.hold():
         return _skipped(collector, "still_running")
     try:
-        runtime.run(collector.run(runtime.storage), collector.deadline)
+        runtime.run(lease.keep_during(collector.run(runtime.storage)), collector.deadline)
     except TimeoutError:
         error = RetryLater(f"not done within {collector.deadline:g} s")
         _failed(collector, "deadline", error, None)
