@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from decimal import Decimal, InvalidOperation
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from collection.clients.base import CEXClient, Cursor, Page, Refused, Start
 from collection.clients.ccxt_errors import sorted_error
@@ -27,6 +27,8 @@ TIMEOUT = 15.0
 """Seconds for one HTTP request."""
 FUTURE_MS = 60_000
 """A trade further ahead of this machine's clock is refused."""
+QUIET_MS = 600_000
+"""Silence after which the newest trades are asked for as well."""
 EARLIEST = 1_230_768_000_000
 """2009-01-01, before the first exchange of any kind."""
 RELOAD = 600.0
@@ -69,10 +71,7 @@ class CCXTClient(CEXClient):
         await self._load(market)
         if self._paging:
             return await self._page_by_id(self._paging, market, after)
-        since = after.position + 1 if isinstance(after, Cursor) else _since(after)
-        trades, refused = await self._fetch(market, since, 1000, {})
-        intervals, more = covered_times(trades, after if isinstance(after, Cursor) else None, _now())
-        return Page(trades, refused, Covers("time", intervals), more)
+        return await self._page_by_time(market, after)
 
     async def close(self) -> None:
         if self._ccxt is not None:
@@ -97,6 +96,17 @@ class CCXTClient(CEXClient):
             if (number := integer_id(text)) is not None
         ]
         return Page(trades, refused, Covers("id", covered_ids(ids, position)), len(set(ids)) >= limit > 1)
+
+    async def _page_by_time(self, market: str, after: Cursor | Start) -> Page:
+        cursor = after if isinstance(after, Cursor) else None
+        since = cursor.position + 1 if cursor else _since(cast("Start", after))
+        trades, refused = await self._fetch(market, since, 1000, {})
+        quiet = cursor is not None and max((t.timestamp for t in trades), default=0) <= cursor.position + 1
+        if cursor and quiet and cursor.position < _now() - QUIET_MS:
+            # Some exchanges look only so far from `since`: what came after a long silence shows in the newest page.
+            trades, refused = await self._fetch(market, None, 1000, {})
+        intervals, more = covered_times(trades, cursor, _now())
+        return Page(trades, refused, Covers("time", intervals), more)
 
     async def _first_id_since(self, paging: IdPaging, market: str, start: int) -> int:
         """Find the first trade at or after a time by halving: asking by time reaches an hour only."""
@@ -194,7 +204,17 @@ def _ccxt_exchange(exchange: str, settings: ExchangeSettings) -> Any:
         # ccxt's own filters by `since` and cuts to `limit`: repeated rows push others out, unread ones vanish.
         return [_attempt(made, row, market) for row in made.to_array(rows)]
 
+    fetch = made.fetch
+
+    async def fetch_json(*args: Any, **named: Any) -> Any:
+        # An answer that is no JSON (cut off, a firewall's page) comes back as text, in which ccxt finds no trades.
+        answer = await fetch(*args, **named)
+        if not isinstance(answer, dict | list):
+            raise ValueError(f"no JSON: {str(answer)[:100]!r}")
+        return answer
+
     made.parse_trades = parse_trades
+    made.fetch = fetch_json
     # ccxt's parser makes floats of numbers: digits are lost, and ids of more than 64 bits become one another.
     made.on_json_response = lambda text: json.loads(text, parse_float=str)
     return made

@@ -1,0 +1,279 @@
+"""Client and collector against the simulated exchange: what is stored equals what it published."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from collection.clients.base import Start
+from collection.clients.ccxt_client import CCXTClient, _ccxt_exchange
+from collection.data_collector import DataCollector
+from collection.data_collectors import CollectorFactory, DataSourceCollector
+from collection.errors import ConfigurationError, RetryLater
+from collection.records import Trade
+from collection.settings import ExchangeSettings
+from collection.simulator import Simulator
+from collection.storage import Covers, DataCollectionStorage, Interval, MemoryStorage
+from tests.simulation import (
+    AT_ONCE,
+    KEY,
+    MARKET,
+    make_collector,
+    make_factory,
+    make_tape,
+    stored_lines,
+    tape_lines,
+    until,
+)
+
+COUNT = 3_210
+
+
+@pytest.fixture
+def tape(tmp_path: Path) -> list[Trade]:
+    return make_tape(tmp_path / "tape.csv", COUNT)
+
+
+@pytest.fixture
+async def simulator(tape: list[Trade], tmp_path: Path) -> AsyncIterator[Simulator]:
+    async with Simulator(tapes={MARKET: tmp_path / "tape.csv"}, speed=AT_ONCE) as running:
+        await until(lambda: len(running.published(MARKET)) == len(tape))
+        yield running
+
+
+@pytest.fixture
+async def factory(simulator: Simulator) -> AsyncIterator[CollectorFactory]:
+    made = make_factory(simulator)
+    yield made
+    await made.clients.close()
+
+
+async def test_one_round_stores_all_that_was_published(
+    factory: CollectorFactory, tape: list[Trade], storage: DataCollectionStorage
+) -> None:
+    await make_collector(factory).run(storage)
+    assert stored_lines(storage) == tape_lines(tape)
+    assert storage.coverage(KEY).intervals == ((int(tape[0].id) - 1, int(tape[-1].id)),)
+    assert storage.counters(KEY) == {"new": COUNT}
+
+
+async def test_a_round_reads_on_from_the_end_of_the_coverage_not_from_the_last_record(
+    factory: CollectorFactory, tape: list[Trade], simulator: Simulator
+) -> None:
+    storage = MemoryStorage()
+    published = simulator.published(MARKET)
+    # Another writer stored the newest trades, while the ones before them are still on their way.
+    storage.store_batch(KEY, [(one.timestamp, one) for one in published[-10:]])
+    storage.store_batch(KEY, [], Covers("id", [Interval(int(tape[0].id) - 1, int(tape[99].id))]))
+    await make_collector(factory).run(storage)
+    assert stored_lines(storage) == tape_lines(tape)[100:]
+
+
+async def test_repeated_and_reordered_answers_and_failures_lose_and_double_nothing(
+    factory: CollectorFactory, simulator: Simulator, tape: list[Trade]
+) -> None:
+    storage = MemoryStorage()
+    simulator.faults.set({"repeat": 0.5, "reorder": 0.5, "error": 0.1, "garbage": 0.1, "drop": 0.1})
+    collector = make_collector(factory)
+    failures = 0
+    while storage.coverage(KEY).end != int(tape[-1].id):
+        try:
+            await collector.run(storage)
+        except RetryLater:
+            failures += 1
+        assert failures < 100
+    assert stored_lines(storage) == tape_lines(tape)
+    assert len(storage.coverage(KEY).intervals) == 1
+
+
+async def test_an_empty_series_starts_now_with_the_newest_trade(simulator: Simulator, tape: list[Trade]) -> None:
+    factory, storage = make_factory(simulator, start="now"), MemoryStorage()
+    await make_collector(factory).run(storage)
+    await factory.clients.close()
+    assert stored_lines(storage) == tape_lines(tape)[-1:]
+
+
+async def test_an_empty_series_starts_at_a_time_with_the_first_trade_since(
+    simulator: Simulator, tape: list[Trade]
+) -> None:
+    published = simulator.published(MARKET)
+    start = published[1234].timestamp
+    first = next(number for number, one in enumerate(published) if one.timestamp >= start)
+    factory, storage = make_factory(simulator, start=str(start)), MemoryStorage()
+    await make_collector(factory).run(storage)
+    await factory.clients.close()
+    assert stored_lines(storage) == tape_lines(tape)[first:]
+
+
+class ByTime(CCXTClient):
+    """Reads an exchange as those are read that do not number their trades."""
+
+    def __init__(self, settings: ExchangeSettings) -> None:
+        super().__init__("binance", settings)
+        self._paging, self.by = None, "time"
+
+
+async def test_paging_by_time_keeps_trades_that_share_a_millisecond_at_a_pages_edge(
+    simulator: Simulator, tmp_path: Path
+) -> None:
+    tape = make_tape(tmp_path / "bursts.csv", 5_000, burst=60, step_ms=50)
+    assert any(tape[n].timestamp == tape[n + 1].timestamp for n in range(999, 4000, 1000))
+    async with Simulator(tapes={MARKET: tmp_path / "bursts.csv"}, speed=AT_ONCE) as bursts:
+        await until(lambda: len(bursts.published(MARKET)) == len(tape))
+        factory, storage = make_factory(bursts), MemoryStorage()
+        client = ByTime(factory.settings.exchange("binance"))
+        factory.clients._clients["binance"] = client
+        first = bursts.published(MARKET)[0].timestamp
+        collector = make_collector(factory)
+        collector._start = Start(first)
+        await collector.run(storage)
+        await factory.clients.close()
+    assert stored_lines(storage) == tape_lines(tape)
+    [interval] = storage.coverage(KEY).intervals
+    last = storage.latest(KEY)[0][0]
+    assert interval == (first, last - 1)
+
+
+async def test_a_silence_longer_than_the_exchange_looks_ahead_does_not_stop_paging_by_time(tmp_path: Path) -> None:
+    early = make_tape(tmp_path / "early.csv", 30)
+    rows = (tmp_path / "early.csv").read_text()
+    late = [f"{one.timestamp + 7_200_000},{int(one.id) + 30},{one.side},{one.price:f},{one.amount:f}" for one in early]
+    (tmp_path / "both.csv").write_text(rows + "\n".join([*late, ""]))
+    async with Simulator(tapes={MARKET: tmp_path / "both.csv"}, speed=AT_ONCE) as simulator:
+        await until(lambda: len(simulator.published(MARKET)) == 60)
+        published = simulator.published(MARKET)
+        factory, storage = make_factory(simulator), MemoryStorage()
+        factory.clients._clients["binance"] = ByTime(factory.settings.exchange("binance"))
+        # Only the early ones are stored, and now is long after the late ones.
+        storage.store_batch(KEY, [(one.timestamp, one) for one in published[:30]])
+        storage.store_batch(KEY, [], Covers("time", [Interval(published[0].timestamp, published[29].timestamp - 1)]))
+        await make_collector(factory).run(storage)
+        await factory.clients.close()
+    if published[29].timestamp < published[59].timestamp - 3_600_000:
+        assert len(storage.fetch(KEY)) == 60
+        assert len(storage.coverage(KEY).intervals) == 1
+
+
+async def test_an_unknown_market_is_a_configuration_error(factory: CollectorFactory) -> None:
+    with pytest.raises(ConfigurationError, match=r"binance: BadSymbol: .*NO/SUCH"):
+        await make_collector(factory, "NO/SUCH").run(MemoryStorage())
+
+
+@pytest.mark.parametrize("fault", ["rate_limit", "ban"])
+async def test_while_the_exchange_wants_to_be_left_alone_it_is_asked_nothing(
+    factory: CollectorFactory, simulator: Simulator, fault: str
+) -> None:
+    client = factory.clients.get("binance")
+    await client.fetch_trades(MARKET, Start("now"))
+    simulator.faults.set({fault: 1.0})
+    with pytest.raises(RetryLater) as caught:
+        await client.fetch_trades(MARKET, Start("now"))
+    assert caught.value.after is not None
+    assert caught.value.after >= 1
+    done = simulator.faults.counts[fault]
+    with pytest.raises(RetryLater, match="binance asked to wait another"):
+        await client.fetch_trades(MARKET, Start("now"))
+    assert simulator.faults.counts[fault] == done
+
+
+@pytest.mark.parametrize("fault", ["error", "garbage", "drop"])
+async def test_what_may_pass_is_to_be_retried_later(
+    factory: CollectorFactory, simulator: Simulator, fault: str
+) -> None:
+    client = factory.clients.get("binance")
+    await client.fetch_trades(MARKET, Start("now"))
+    simulator.faults.set({fault: 1.0})
+    with pytest.raises(RetryLater, match="binance: "):
+        await client.fetch_trades(MARKET, Start("now"))
+
+
+async def test_an_exchange_that_is_not_there_is_to_be_retried_later(simulator: Simulator) -> None:
+    factory = make_factory(simulator)
+    await simulator.stop()
+    with pytest.raises(RetryLater, match="ExchangeNotAvailable"):
+        await make_collector(factory).run(MemoryStorage())
+    await factory.clients.close()
+
+
+AGGREGATE = {"a": 1, "p": "0.5", "q": "2", "T": 1_600_000_000_000, "m": True, "M": True, "f": 1, "l": 1}
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"p": None}, "no_price"),
+        ({"p": ""}, "no_price"),
+        ({"p": "x"}, "bad_price"),
+        ({"p": "NaN"}, "bad_price"),
+        ({"p": "-1"}, "bad_price"),
+        ({"q": None}, "no_amount"),
+        ({"q": "-2"}, "negative_amount"),
+        ({"T": 9_000_000_000_000}, "in_the_future"),
+        ({"T": None}, "no_time"),
+    ],
+)
+async def test_what_cannot_be_a_trade_is_refused_counted_and_logged_with_its_source(
+    factory: CollectorFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    change: dict[str, Any],
+    reason: str,
+) -> None:
+    """The rows come from here, for the simulated exchange publishes no wrong ones; ccxt's parser reads them."""
+    collector, storage = make_collector(factory), MemoryStorage()
+    client = factory.clients.get("binance")
+    assert isinstance(client, CCXTClient)
+    await client._load(MARKET)
+
+    async def answer(*_: Any, **__: Any) -> list[Any]:
+        return [AGGREGATE, {**AGGREGATE, "a": 2, **change}, {**AGGREGATE, "a": 3}]
+
+    monkeypatch.setattr(client._ccxt, "publicGetAggTrades", answer)
+    await collector.run(storage)
+    assert [value.id for _, value in storage.fetch(KEY)] == ["1", "3"]
+    assert storage.counters(KEY)[f"refused:{reason}"] == 1
+    assert storage.coverage(KEY).intervals == ((0, 3),)
+    assert f"{KEY}: refused: {reason}: " in caplog.text
+    assert "'a': 2" in caplog.text
+
+
+def test_ids_of_27_digits_and_numbers_keep_their_digits_through_ccxt() -> None:
+    exchange = _ccxt_exchange("htx", ExchangeSettings())
+    exchange.number = str
+    row = '{"amount":0.0010,"price":65000.10,"trade-id":%s,"ts":1600000000000,"id":%s,"direction":"buy"}'
+    ids = ["100000000000000000000000001", "100000000000000000000000002"]
+    answer = exchange.on_json_response(f"[{','.join(row % (one, one) for one in ids)}]")
+    parsed = exchange.parse_trades(answer, {"symbol": "BTC/USDT", "id": "btcusdt", "precision": {}})
+    assert [one["id"] for one in parsed] == ids
+    assert [(one["price"], one["amount"]) for one in parsed] == [("65000.10", "0.0010")] * 2
+
+
+async def test_the_orchestrator_runs_all_in_parallel_and_restarts_what_fails(
+    simulator: Simulator, tape: list[Trade]
+) -> None:
+    simulator.faults.set({"fail_every": 3})
+    factory, storage = make_factory(simulator, intervals={"trades": 0.05}), MemoryStorage()
+
+    class Broken(DataSourceCollector):
+        id, interval = "broken", 0.05
+
+        def __init__(self) -> None:
+            self.errors = itertools.cycle([RetryLater("away"), ZeroDivisionError("oops"), ConfigurationError("wrong")])
+
+        async def run(self, storage: DataCollectionStorage) -> None:
+            raise next(self.errors)
+
+    running = asyncio.create_task(DataCollector([Broken(), make_collector(factory)], storage).run())
+    await until(
+        lambda: len(storage.fetch(KEY)) == len(tape) and storage.counters("broken").get("error:configuration") == 1
+    )
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    await factory.clients.close()
+    assert stored_lines(storage) == tape_lines(tape)
+    assert storage.counters("broken") == {"error:retry_later": 1, "error:unexpected": 1, "error:configuration": 1}
