@@ -210,7 +210,7 @@ def _ccxt_exchange(exchange: str, settings: ExchangeSettings) -> Any:
         # An answer that is no JSON (cut off, a firewall's page) comes back as text, in which ccxt finds no trades.
         answer = await fetch(*args, **named)
         if not isinstance(answer, dict | list):
-            raise ValueError(f"no JSON: {str(answer)[:100]!r}")
+            raise TypeError(f"no JSON: {str(answer)[:100]!r}")
         return answer
 
     made.parse_trades = parse_trades

@@ -208,8 +208,8 @@ AGGREGATE = {"a": 1, "p": "0.5", "q": "2", "T": 1_600_000_000_000, "m": True, "M
     [
         ({"p": None}, "no_price"),
         ({"p": ""}, "no_price"),
-        ({"p": "x"}, "bad_price"),
-        ({"p": "NaN"}, "bad_price"),
+        ({"p": "x"}, "unreadable"),
+        ({"p": {}}, "no_price"),
         ({"p": "-1"}, "bad_price"),
         ({"q": None}, "no_amount"),
         ({"q": "-2"}, "negative_amount"),
@@ -237,7 +237,8 @@ async def test_what_cannot_be_a_trade_is_refused_counted_and_logged_with_its_sou
     await collector.run(storage)
     assert [value.id for _, value in storage.fetch(KEY)] == ["1", "3"]
     assert storage.counters(KEY)[f"refused:{reason}"] == 1
-    assert storage.coverage(KEY).intervals == ((0, 3),)
+    # What was read and refused is no hole; of what can't be read not even the id is known.
+    assert storage.coverage(KEY).gaps == ([(1, 2)] if reason == "unreadable" else [])
     assert f"{KEY}: refused: {reason}: " in caplog.text
     assert "'a': 2" in caplog.text
 
