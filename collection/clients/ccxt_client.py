@@ -51,6 +51,13 @@ ID_PAGING = {
 }
 
 
+class _Unreadable(NamedTuple):
+    """A row that ccxt could not read."""
+
+    source: str
+    error: str
+
+
 class CCXTClient(CEXClient):
     """One exchange through ccxt's REST interface; connects with its first call."""
 
@@ -166,8 +173,8 @@ class CCXTClient(CEXClient):
             raise kind from error
 
     def _trade(self, row: Any, market: str, received: int) -> Trade:
-        if isinstance(row, Exception) or not isinstance(row, dict):
-            raise RecordRefused("unreadable", repr(row)[:500])
+        if isinstance(row, _Unreadable):
+            raise RecordRefused("unreadable", f"{row.source} ({row.error})")
         source = repr(row.get("info"))[:500]
         timestamp, side = row.get("timestamp"), row.get("side")
         if row.get("symbol") != market:
@@ -223,9 +230,8 @@ def _ccxt_exchange(exchange: str, settings: ExchangeSettings) -> Any:
 def _attempt(exchange: Any, row: Any, market: Any) -> Any:
     try:
         return exchange.parse_trade(row, market)
-    except Exception as error:
-        error.add_note(repr(row)[:500])
-        return error
+    except Exception as error:  # ccxt's parsers fail in many ways; one row must not take the others with it
+        return _Unreadable(repr(row)[:500], repr(error))
 
 
 def _decimal(text: Any, field: str, source: str) -> Decimal:
