@@ -5,10 +5,10 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from ..errors import ConfigurationError
-from . import wheel
-from .trial import Binary, try_out
-from .wheel import NotHere
+from collection.embedded import wheel
+from collection.embedded.trial import Binary, try_out
+from collection.embedded.wheel import NotHere
+from collection.errors import ConfigurationError
 
 _MODULE = "redistimeseries.so"
 _REMEDIES = (

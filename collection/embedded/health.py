@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import CollectionError, StorageUnavailable
+from collection.errors import CollectionError, StorageUnavailable
 
 
 class ServerEnded(CollectionError):

@@ -7,7 +7,7 @@ import time
 import weakref
 from pathlib import Path
 
-from ..errors import ConfigurationError
+from collection.errors import ConfigurationError
 
 _held: "weakref.WeakSet[FileLock]" = weakref.WeakSet()
 

