@@ -150,6 +150,8 @@ def parse_tapes(options: list[str]) -> dict[str, Path]:
         market, separator, file = option.partition("=")
         if not separator or not market or not file:
             raise ConfigurationError(f"--tape {option}: write MARKET=FILE, such as XRP/ETH=tape.csv.gz")
+        if not Path(file).is_file():
+            raise ConfigurationError(f"--tape {option}: there is no such file")
         tapes[market] = Path(file)
     return tapes
 

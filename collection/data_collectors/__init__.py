@@ -36,8 +36,7 @@ class CollectorFactory:
             raise ConfigurationError(f"collector {collector_id!r}: {error}") from None
         if self.settings.exchange(exchange).transport == "stream":
             raise ConfigurationError(
-                f"collector {collector_id!r}: trades can only be polled as yet: "
-                f"set exchanges.{exchange}.transport to 'auto' or 'poll'"
+                f"exchanges.{exchange}.transport: trades can only be polled as yet: make it 'auto' or 'poll', not 'stream'"
             )
         interval = self.settings.intervals.trades
         return TradesDataCollector(exchange, market, interval=interval, start=self.settings.start, clients=self.clients)

@@ -155,8 +155,7 @@ def test_streaming_is_refused_while_there_is_none(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("COLLECTION_EXCHANGES__BINANCE__TRANSPORT", "stream")
     [line] = mistakes(GOOD)
     assert line == (
-        "collector 'trades:binance:BTC/USDT': trades can only be polled as yet: "
-        "set exchanges.binance.transport to 'auto' or 'poll'"
+        "exchanges.binance.transport: trades can only be polled as yet: make it 'auto' or 'poll', not 'stream'"
     )
 
 

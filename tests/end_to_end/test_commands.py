@@ -1,0 +1,223 @@
+"""The command line as people type it: what works, and what it says where something is wrong."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from collection.embedded import find_running
+from collection.storage import Covers, Interval, RedisStorage
+from tests.conftest import trade
+from tests.simulation import make_tape, tape_lines
+
+COLLECTION = [sys.executable, "-m", "workers.cli"]
+
+
+def collection(*arguments: str, code: int = 0, **variables: str) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [*COLLECTION, *arguments], capture_output=True, text=True, timeout=60, env={**os.environ, **variables}
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def processes_of(folder: Path) -> list[str]:
+    """The command lines of all processes that run in a folder, beside this one."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if process.name != str(os.getpid()) and (process / "cwd").readlink().is_relative_to(folder):
+                found.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+        except OSError:
+            continue
+    return found
+
+
+@pytest.fixture
+def filled(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Settings that point at a Redis that holds ten trades and a number."""
+    trades = [trade(number) for number in range(1, 11)]
+    with RedisStorage(redis_url) as storage:
+        covers = Covers("id", [Interval(0, 10)])
+        storage.store_batch("trades:binance:BTC/USDT", [(one.timestamp, one) for one in trades], covers)
+        storage.store("price:BTC", 65_000.5, trades[0].timestamp)
+        storage.store("state", {"a": [1, None]}, trades[0].timestamp)
+    monkeypatch.setenv("COLLECTION_URL", redis_url)
+    return redis_url
+
+
+def test_check_shows_feeds_collectors_and_intervals() -> None:
+    Path("feeds.toml").write_text(
+        '[[feeds]]\nname = "x"\ntype = "cex_trades"\nexchange = "kraken"\nmarket = "ETH/USD"\nwindow = "5m"\n'
+    )
+    out = collection("check", "feeds.toml").stdout
+    assert re.search(r"x +cex_trades +trades:kraken:ETH/USD +polled every 5s", out)
+
+
+def test_check_tells_all_mistakes_and_exits_with_1() -> None:
+    Path("feeds.toml").write_text('[[feeds]]\nname = "x"\ntype = "cex_trades"\nexchange = "krakn"\nwindow = "5"\n')
+    done = collection("check", "feeds.toml", code=1)
+    assert [line.split(": ")[3] for line in done.stderr.splitlines()] == ["exchange", "market", "window"]
+
+
+def test_query_prints_csv_json_and_tables(filled: str) -> None:
+    out = collection("query", "trades:binance:BTC/USDT", "--format", "csv").stdout
+    rows = list(csv.reader(io.StringIO(out)))
+    assert rows[0] == ["timestamp_ms", "trade_id", "side", "price", "amount"]
+    assert rows[1] == ["1767225601000", "1", "buy", "1.50", "2.00"]
+    assert len(rows) == 11
+    lines = collection("query", "trades:binance:BTC/USDT", "--last", "2", "--format", "json").stdout.splitlines()
+    assert [json.loads(line)["trade_id"] for line in lines] == ["9", "10"]
+    out = collection(
+        "query", "trades:binance:BTC/USDT", "--start", "2026-01-01T00:00:03", "--end", "1767225604000"
+    ).stdout
+    assert [line.split()[2] for line in out.splitlines()[1:]] == ["3", "4"]
+    assert collection("query", "price:BTC", "--format", "csv").stdout == "timestamp_ms,value\n1767225601000,65000.5\n"
+    assert collection("query", "state", "--format", "csv").stdout.endswith('"{""a"":[1,null]}"\n')
+
+
+def test_series_lists_what_is_stored(filled: str) -> None:
+    out = collection("series").stdout
+    assert re.search(r"price:BTC +number +1 ", out)
+    assert re.search(r"trades:binance:BTC/USDT +trade +10 +2026-01-01 00:00:01\.000 +2026-01-01 00:00:10\.000", out)
+    assert "price" not in collection("series", "trades:*").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["query", "trades:binance:BTC/USD"],
+            "no series 'trades:binance:BTC/USD'; did you mean 'trades:binance:BTC/USDT'?",
+        ),
+        (["query", "price:BTC", "--format", "cvs"], "--format cvs: unknown; did you mean 'csv'?"),
+        (["query", "price:BTC", "--start", "soon"], "--start: 'soon' is no time"),
+        (["check", "nowhere.toml"], "nowhere.toml: there is no such feeds file"),
+        (["up", "--tape", "XRP/ETH"], "--tape XRP/ETH: write MARKET=FILE"),
+        (["up", "--tape", "XRP/ETH=nowhere.csv"], "nowhere.csv"),
+        (["up", "--misbehave", "repeat=0.2"], "--misbehave needs a simulated exchange"),
+        (["up", "--simulate", "--misbehave", "repeet=0.2"], "did you mean 'repeat'?"),
+        (["up", "--simulate", "--transport", "pol"], "--transport pol: unknown; did you mean 'poll'?"),
+        (["up", "--simulate", "--transport", "stream"], "trades can only be polled as yet"),
+        (["up", "--simulate", "--duration", "soon"], "--duration: 'soon' is no duration"),
+        (["simulate", "--market", "BTCUSDT"], "BTCUSDT"),
+        (["run", "nowhere.toml"], "nowhere.toml: there is no such feeds file"),
+    ],
+)
+def test_a_mistake_is_told_in_one_line(filled: str, arguments: list[str], message: str) -> None:
+    done = collection(*arguments, code=1)
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("Error: ")
+    assert message in done.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["workers.cli", "series"],
+        ["celery", "-A", "workers", "worker", "-Q", "polls"],
+        ["celery", "-A", "workers", "beat"],
+        ["celery", "-A", "beat_schedule", "beat"],
+        ["celery", "-A", "workers", "flower"],
+    ],
+    ids=" ".join,
+)
+def test_without_a_redis_one_line_says_what_to_do(command: list[str]) -> None:
+    done = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True, timeout=60)
+    assert done.returncode != 0
+    assert done.stderr.strip() == (
+        "Error: no Redis: run `collection up` in this folder, or set COLLECTION_URL=redis://localhost:6379/0"
+    )
+
+
+@pytest.mark.parametrize("command", ["check", "run", "simulate", "series", "query", "up"])
+def test_each_command_has_help_with_an_example(command: str) -> None:
+    assert f"collection {command}" in collection(command, "--help").stdout.split("Example")[1]
+
+
+def test_up_stores_a_tape_says_so_and_leaves_nothing_running(tmp_path: Path) -> None:
+    tape = make_tape(tmp_path / "tape.csv", 2_000)
+    done = collection("up", "--tape", "LTC/ETH=tape.csv", "--speed", "200", "--duration", "12")
+    assert "trades:binance:LTC/ETH: 2,000 trades stored, equal to what was published" in done.stdout
+    assert processes_of(tmp_path) == []
+    out = collection("query", "trades:binance:LTC/ETH", "--format", "csv").stdout  # starts Redis for the query
+    assert [line.partition(",")[2] for line in out.splitlines()[1:]] == tape_lines(tape)
+    assert processes_of(tmp_path) == []
+
+
+def test_up_heals_what_dies_and_ctrl_c_ends_all_of_it(tmp_path: Path) -> None:
+    with (tmp_path / "out").open("wb") as out:
+        up = subprocess.Popen([*COLLECTION, "up", "--simulate", "--rate", "50"], stdout=out, stderr=out)
+    try:
+        keys = [f"trades:binance:{market}/USDT" for market in ("BTC", "ETH", "SOL", "XRP")]
+        with _running_storage(tmp_path) as storage:
+            _until(lambda: all(storage.fetch(key) for key in keys))
+            second = collection("up", "--simulate", "--rate", "50", code=1)
+            assert str(up.pid) in second.stderr
+            _kill("beat", "workers worker", "flower", "simulate", folder=tmp_path)
+            _until(lambda: (tmp_path / "out").read_text().count("started again") == 4)
+            before = len(storage.fetch(keys[0]))
+            _until(lambda: len(storage.fetch(keys[0])) > before + 50)
+        assert "trades:binance:BTC/USDT" in collection("series").stdout  # joins the Redis that runs here
+    finally:
+        up.send_signal(signal.SIGINT)
+        assert up.wait(40) == 0, (tmp_path / "out").read_text()
+    assert processes_of(tmp_path) == []
+    assert (tmp_path / "out").read_text().count("equal to what was published") == 5
+
+
+def test_up_ends_with_its_parent_however_that_ends(tmp_path: Path) -> None:
+    up = subprocess.Popen([*COLLECTION, "up", "--simulate"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _until(lambda: len(processes_of(tmp_path)) >= 5)
+    up.kill()
+    up.wait()
+    # Redis outlives it with its data, and is joined by whoever comes next.
+    _until(lambda: all("redis-server" in line for line in processes_of(tmp_path)))
+    collection("up", "--simulate", "--duration", "3")
+    assert processes_of(tmp_path) == []
+
+
+def test_a_folder_of_simulated_data_takes_no_other() -> None:
+    Path("feeds.toml").write_text(
+        '[[feeds]]\nname = "x"\ntype = "cex_trades"\nexchange = "binance"\nmarket = "BTC/USDT"\nwindow = "5m"\n'
+    )
+    collection("up", "--simulate", "--duration", "1", code=1)  # too short to store anything, and it says so
+    done = collection("run", "feeds.toml", code=1)
+    assert "holds binance:BTC/USDT of the simulation" in done.stderr
+    assert "holds binance:BTC/USDT of the simulation" in collection("up", "--simulate", "--seed", "2", code=1).stderr
+
+
+def _until(condition: object, seconds: float = 40) -> None:
+    assert callable(condition)
+    limit = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < limit, "it did not come true"
+        time.sleep(0.05)
+
+
+def _running_storage(folder: Path) -> RedisStorage:
+    _until(lambda: find_running(folder / ".collection"))
+    url = find_running(folder / ".collection")
+    assert url is not None
+    return RedisStorage(url)
+
+
+def _kill(*names: str, folder: Path) -> None:
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            line = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            if (process / "cwd").readlink() == folder and any(f" {name}" in line for name in names):
+                os.kill(int(process.name), signal.SIGKILL)
+        except OSError:
+            continue

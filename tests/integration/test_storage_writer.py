@@ -1,0 +1,170 @@
+"""Writing while Redis is away, full, emptied or wrong: nothing is lost, and what can't be is told."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from collection.embedded import EmbeddedRedis
+from collection.errors import RetryLater, StorageRefused, StorageUnavailable
+from collection.storage import Covers, Interval, RedisStorage
+from collection.storage.redis_server import connect
+from collection.storage.values import Entry
+from collection.storage.writer import Batch, Writer
+from tests.conftest import trade
+from tests.simulation import until
+
+KEY = "trades:binance:BTC/USDT"
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[EmbeddedRedis]:
+    with EmbeddedRedis(tmp_path / "own") as started:
+        yield started
+
+
+@pytest.fixture
+def own(server: EmbeddedRedis) -> Iterator[RedisStorage]:
+    """A storage in a Redis that the test may harm."""
+    with RedisStorage(server.url) as opened:
+        yield opened
+
+
+def put(storage: RedisStorage, first: int, count: int) -> None:
+    trades = [trade(number) for number in range(first, first + count)]
+    storage.store_batch(KEY, [(t.timestamp, t) for t in trades], Covers("id", [Interval(first - 1, first + count - 1)]))
+
+
+def test_what_is_stored_while_redis_is_away_is_written_when_it_is_back(
+    server: EmbeddedRedis, own: RedisStorage
+) -> None:
+    put(own, 1, 10)
+    own.flush()
+    assert server.process is not None
+    server.process.kill()
+    server.process.wait()
+    put(own, 11, 10)  # neither blocks nor raises
+    with pytest.raises(StorageUnavailable, match=r"not written within 0\.3 s: Redis is away"):
+        own.flush(KEY, timeout=0.3)
+    with pytest.raises(StorageUnavailable, match="Redis is away"):
+        own.fetch(KEY)
+    server.start()
+    own.flush()
+    assert len(own.fetch(KEY)) == 20
+    assert own.coverage(KEY).intervals == ((0, 20),)
+
+
+def test_what_redis_has_no_room_for_waits_until_it_has(server: EmbeddedRedis, own: RedisStorage) -> None:
+    put(own, 1, 1)
+    own.flush()
+    with connect(server.url) as client:
+        client.config_set("maxmemory", "1")
+        put(own, 2, 10)
+        with pytest.raises(StorageUnavailable, match="takes no writes"):
+            own.flush(timeout=0.3)
+        assert own.coverage(KEY).end == 1
+        client.config_set("maxmemory", "0")
+    own.flush()
+    assert own.coverage(KEY).end == 11
+
+
+def test_an_emptied_redis_is_filled_and_listed_anew(server: EmbeddedRedis, own: RedisStorage) -> None:
+    put(own, 1, 5)
+    own.flush()
+    with connect(server.url) as client:
+        client.flushall()
+        client.script_flush()
+    put(own, 6, 5)
+    own.flush()
+    assert own.series() == [KEY]
+    assert own.coverage(KEY).intervals == ((5, 10),)
+
+
+def test_a_key_that_something_else_uses_is_told_and_stops_no_other(server: EmbeddedRedis, own: RedisStorage) -> None:
+    with connect(server.url) as client:
+        client.set(f"qc:{{{KEY}}}", "not ours")
+    put(own, 1, 5)
+    own.store("price", 1.5, 1_767_225_600_000)
+    with pytest.raises(StorageRefused, match="WRONGTYPE"):
+        own.flush()
+    assert own.fetch("price") == [(1_767_225_600_000, 1.5)]
+
+
+def test_writers_in_many_threads_store_each_trade_once(redis_url: str) -> None:
+    def write(offset: int) -> None:
+        with RedisStorage(redis_url) as storage:
+            for first in range(1 + offset, 2000, 40):
+                put(storage, first, 100)
+
+    threads = [threading.Thread(target=write, args=(number * 10,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with RedisStorage(redis_url) as storage:
+        ids = [int(value.id) for _, value in storage.fetch(KEY)]
+        counters = storage.counters(KEY)
+        assert ids == list(range(1, max(ids) + 1))
+        assert counters["new"] == len(ids)
+        assert counters["new"] + counters["duplicate"] == 4 * 50 * 100
+        assert storage.coverage(KEY).intervals == ((0, max(ids)),)
+
+
+def entries(count: int) -> list[Entry]:
+    return [Entry(1, number, b"") for number in range(count)]
+
+
+async def test_beyond_its_room_the_writer_leaves_out_whole_batches_and_counts_them() -> None:
+    away = threading.Event()
+    written: list[Batch] = []
+
+    def write(key: str, batch: Batch) -> None:
+        if not away.is_set():
+            raise RetryLater("away")
+        written.append(batch)
+
+    writer = Writer(write, room=10)
+    writer.put("a", Batch("value", entries(8), Covers("id", [Interval(0, 8)])))
+    writer.put("a", Batch("value", entries(8), Covers("id", [Interval(8, 16)])))
+    writer.put("b", Batch("value", entries(2)))
+    away.set()
+    writer.flush(None, 5)
+    writer.close()
+    assert sum(len(batch.entries) for batch in written) == 10
+    assert sum((Counter(batch.counts) for batch in written), Counter()) == {"dropped:no_room": 8}
+    assert [interval for batch in written if batch.covers for interval in batch.covers.intervals] == [(0, 8)]
+
+
+async def test_a_batch_that_cannot_be_written_is_set_aside_and_told_once() -> None:
+    written = []
+
+    def write(key: str, batch: Batch) -> None:
+        if key == "bad":
+            raise ZeroDivisionError("poison")
+        written.append(key)
+
+    writer = Writer(write)
+    writer.put("bad", Batch("value", entries(1)))
+    writer.put("good", Batch("value", entries(1)))
+    writer.flush("good", 5)
+    with pytest.raises(StorageRefused, match="bad: ZeroDivisionError: poison"):
+        writer.flush("bad", 5)
+    writer.flush(None, 5)
+    writer.close()
+    assert written == ["good"]
+    with pytest.raises(RuntimeError, match="closed"):
+        writer.put("good", Batch("value", entries(1)))
+
+
+async def test_small_batches_are_written_together() -> None:
+    calls: list[int] = []
+    writer = Writer(lambda key, batch: calls.append(len(batch.entries)), delay=0.2)
+    for _ in range(50):
+        writer.put("a", Batch("value", entries(2)))
+    await until(lambda: sum(calls) == 100)
+    writer.close()
+    assert len(calls) <= 2
