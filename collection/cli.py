@@ -22,7 +22,8 @@ from collection.loading import load_feeds, unique_collectors
 from collection.local import claim, opened_storage
 from collection.output import Format, err, out, show_series, show_values, tell
 from collection.settings import FOLDER, current
-from collection.simulator import Simulator, parse_faults, serve
+from collection.settings_table import settings_table
+from collection.simulator import FAULTS, Simulator, parse_faults, serve
 from collection.text import milliseconds, nearest, seconds, shortly
 
 app = typer.Typer(
@@ -44,7 +45,11 @@ SpeedOption = Annotated[
 ]
 FaultsOption = Annotated[
     str,
-    typer.Option("--misbehave", metavar="NAME=P,…", help="Faults of the simulated exchange and their probabilities."),
+    typer.Option(
+        "--misbehave",
+        metavar="NAME=P,…",
+        help=f"Faults of the simulated exchange and their probabilities: {', '.join(FAULTS)}.",
+    ),
 ]
 RateOption = Annotated[float, typer.Option(min=0.001, help="Trades a second of each generated market.")]
 SeedOption = Annotated[int, typer.Option(help="What the generated markets derive from.")]
@@ -73,6 +78,12 @@ def run(feeds: FeedsArgument) -> None:
         claim(FOLDER, {collector.id.partition(":")[2]: "the exchange" for collector in collectors})
         tell(f"{len(collectors)} collectors run; Ctrl-C stops them")
         asyncio.run(_until_stopped(DataCollector(collectors, storage).run, factory.clients.close))
+
+
+@app.command(epilog="Example:  collection settings > settings.md")
+def settings() -> None:
+    """Describe all settings: names, defaults and meaning, as a Markdown table."""
+    out.print(settings_table(), markup=False, soft_wrap=True)
 
 
 @app.command(

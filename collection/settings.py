@@ -40,7 +40,9 @@ class ExchangeSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    transport: Transport = Field("auto", description="poll over HTTP, listen to a WebSocket, or what suits best")
+    transport: Transport = Field(
+        "auto", description="poll over HTTP, listen to a WebSocket (not yet there), or what suits best"
+    )
     urls: dict[str, Any] = Field({}, description="other addresses, as in ccxt's `urls['api']`")
     options: dict[str, Any] = Field({}, description="ccxt's options of this exchange")
     proxy: SecretStr | None = Field(None, description="an HTTP or SOCKS proxy: http://…, socks5://…")
@@ -77,8 +79,12 @@ class Settings(BaseSettings):
     feeds: Path = Field(Path("feeds.toml"), description="the feeds file that beat and `run` read")
     exchanges: dict[str, ExchangeSettings] = Field({}, description="how exchanges are reached, by ccxt's id")
     intervals: Kinds = Field(Kinds(trades=5), description="time between two polls, by kind of data")
-    retention: Kinds = Field(Kinds(trades=30 * 86_400), description="how long data is kept, by kind")
-    start: str = Field("now", description="where an empty series starts: now, earliest, or a time")
+    retention: Kinds = Field(
+        Kinds(trades=30 * 86_400), description="how long data is to be kept, by kind: no window may be longer"
+    )
+    start: str = Field(
+        "now", description="where an empty series starts: now, earliest, or a time such as 2026-01-31T12:00"
+    )
 
     @field_validator("start")
     @classmethod

@@ -36,7 +36,8 @@ class CollectorFactory:
             raise ConfigurationError(f"collector {collector_id!r}: {error}") from None
         if self.settings.exchange(exchange).transport == "stream":
             raise ConfigurationError(
-                f"exchanges.{exchange}.transport: trades can only be polled as yet: make it 'auto' or 'poll', not 'stream'"
+                f"exchanges.{exchange}.transport: trades can only be polled as yet: "
+                f"make it 'auto' or 'poll', not 'stream'"
             )
         interval = self.settings.intervals.trades
         return TradesDataCollector(exchange, market, interval=interval, start=self.settings.start, clients=self.clients)

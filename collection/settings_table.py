@@ -1,0 +1,44 @@
+"""The settings, described: the documentation is generated from the same table that is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel, SecretStr
+from pydantic.fields import FieldInfo
+
+from collection.settings import PREFIX, ExchangeSettings, Kinds, Settings
+from collection.text import shortly
+
+
+def settings_table() -> str:
+    """Return a Markdown table: key in `collection.toml`, environment variable, default, meaning."""
+    lines = ["| `collection.toml` | environment | default | meaning |", "|---|---|---|---|"]
+    lines += [
+        f"| `{'.'.join(path)}` | `{PREFIX}{'__'.join(path).upper()}` | {_default(default)} | {meaning} |"
+        for path, default, meaning in _rows(Settings, ())
+    ]
+    return "\n".join(lines)
+
+
+def _rows(model: type[BaseModel], path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any, str]]:
+    for name, field in model.model_fields.items():
+        if name == "exchanges":
+            yield from _rows(ExchangeSettings, (*path, name, "NAME"))
+        elif isinstance(field.default, Kinds):
+            for kind in Kinds.model_fields:
+                yield (*path, name, kind), shortly(getattr(field.default, kind)), field.description or ""
+        else:
+            yield (*path, name), field.default, f"{field.description}{_choices(field)}"
+
+
+def _choices(field: FieldInfo) -> str:
+    annotation = field.annotation
+    if get_origin(annotation) is Literal:
+        return f" ({', '.join(get_args(annotation))})"
+    return " (never shown)" if SecretStr in get_args(annotation) else ""
+
+
+def _default(value: Any) -> str:
+    return "–" if value is None or value == {} else f"`{value}`"
