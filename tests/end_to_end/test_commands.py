@@ -23,10 +23,8 @@ from tests.simulation import make_tape, tape_lines
 COLLECTION = [sys.executable, "-m", "workers.cli"]
 
 
-def collection(*arguments: str, code: int = 0, **variables: str) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [*COLLECTION, *arguments], capture_output=True, text=True, timeout=60, env={**os.environ, **variables}
-    )
+def collection(*arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run([*COLLECTION, *arguments], capture_output=True, text=True, timeout=60)
     assert done.returncode == code, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     return done

@@ -1,0 +1,153 @@
+"""Every command, snippet and table of the documentation works as it stands there."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from collection.loading import load_feeds
+from collection.settings_table import settings_table
+from collection.simulator.faults import FAULTS
+from tests.conftest import ROOT
+from tests.end_to_end.nodes import Nodes
+from tests.end_to_end.test_commands import collection, processes_of
+from tests.simulation import make_tape, until
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks(language: str) -> list[tuple[str, str]]:
+    """All fenced blocks of a language, with the page that has them."""
+    return [
+        (page.name, block)
+        for page in PAGES
+        for block in re.findall(rf"```{language}\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    ]
+
+
+def commands() -> list[str]:
+    """All command lines, without comments."""
+    lines = [shlex.join(shlex.split(line, comments=True)) for _, block in blocks("sh") for line in block.splitlines()]
+    return sorted({line for line in lines if line})
+
+
+# What starts and goes on is started and watched here; the others run to their end below.
+STAYING = {
+    "celery -A workers worker -Q polls -l info": "ready.",
+    "celery -A beat_schedule beat -l info": "this one sends",
+    "celery -A workers flower": "Visit me at http",
+    "collection simulate --market BTC/USDT --market ETH/USDT --rate 50 --port 8099": "at http://127.0.0.1:8099",
+    "collection simulate --tape XRP/ETH=tape.csv --speed 1000 --port 8099": "at http://127.0.0.1:8099",
+}
+ENDING = {
+    "collection series",
+    "collection query trades:binance:BTC/USDT --last 5",
+}
+ELSEWHERE = {
+    "make up": "in a fresh clone, by hand: it installs from the network; the command that it runs is tested with it",
+    "make test": "it runs this test",
+    ". .venv/bin/activate": "the tests run in it",
+    "export COLLECTION_URL=redis://localhost:6379/0 COLLECTION_FEEDS=feeds.toml": "the tests have a Redis of their own",
+    "collection up feeds.toml": "below, with binance simulated",
+}
+
+
+def test_every_command_of_the_docs_is_known_here() -> None:
+    assert set(commands()) == {*STAYING, *ENDING, *ELSEWHERE}
+
+
+def test_make_runs_what_the_readme_says() -> None:
+    for target in ("up", "test"):
+        done = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=True)
+        assert {"up": "collection up --simulate", "test": "pytest"}[target] in done.stdout
+
+
+@pytest.mark.parametrize("command", sorted(STAYING))
+async def test_a_command_that_stays_starts_and_ends(command: str, nodes: Nodes, tmp_path: Path) -> None:
+    make_tape(tmp_path / "tape.csv", 100)
+    (tmp_path / "feeds.toml").write_text((ROOT / "feeds.toml").read_text())
+    program, *arguments = shlex.split(command)
+    module = {"collection": "workers.cli", "celery": "celery"}[program]
+    with (tmp_path / "out").open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", module, *arguments],
+            env={**os.environ, **nodes.variables, "PYTHONUNBUFFERED": "1"},
+            stdout=out,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        await until(lambda: STAYING[command] in (tmp_path / "out").read_text(), 30)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(20)
+    assert process.returncode in (0, -signal.SIGTERM), (tmp_path / "out").read_text()
+
+
+def test_the_readmes_way_from_nothing_to_a_query_works(tmp_path: Path, nodes: Nodes) -> None:
+    """`make up` without the install, then the commands after it; what is real in the README is simulated here."""
+    collection("up", "--simulate", "--duration", "8")
+    for command in sorted(ENDING):
+        assert len(collection(*shlex.split(command)[1:]).stdout.splitlines()) == 6  # a header and five
+    assert processes_of(tmp_path) == []
+
+
+def test_collection_up_with_the_projects_own_feeds_file(
+    tmp_path: Path, nodes: Nodes, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "feeds.toml").write_text((ROOT / "feeds.toml").read_text())
+    nodes.simulator("--market", "BTC/USDT", "--market", "ETH/USDT", "--port", str(port))
+    for name in ("COLLECTION_EXCHANGES", "COLLECTION_START"):
+        monkeypatch.setenv(name, nodes.variables[name])
+    collection("up", "feeds.toml", "--duration", "12")
+    out = collection("query", "trades:binance:ETH/USDT", "--format", "csv").stdout
+    assert len(out.splitlines()) > 1
+
+
+def test_python_snippets_run(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLLECTION_URL", redis_url)
+    found = blocks("python")
+    assert len(found) == 2
+    for page, block in found:
+        exec(compile(block, page, "exec"), {})
+
+
+def test_toml_snippets_are_what_is_read() -> None:
+    for page, block in blocks("toml"):
+        if "[[feeds]]" in block:
+            Path("feeds.toml").write_text(block)
+            assert load_feeds("feeds.toml"), page
+        else:
+            tomllib.loads(block)
+            Path("collection.toml").write_text(block)
+            collection("settings")
+
+
+def test_the_settings_are_documented_as_they_are() -> None:
+    assert settings_table() in (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+
+
+def test_all_faults_are_documented() -> None:
+    page = (ROOT / "docs" / "simulator.md").read_text(encoding="utf-8")
+    assert [name for name in FAULTS if f"`{name}" not in page and f" {name}`" not in page and name not in page] == []
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\((?!http)([^)#]+)\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_text_of_the_project_names_no_file_that_is_not_there() -> None:
+    compose = (ROOT / "docker-compose.yml").read_text()
+    assert "redis:8" in compose
+    for name in re.findall(r"^COPY ([\w./ -]+) \S+$", (ROOT / "Dockerfile").read_text(), re.MULTILINE):
+        for part in name.split():
+            assert (ROOT / part).exists(), part
