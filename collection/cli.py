@@ -21,7 +21,7 @@ from collection.errors import CollectionError, ConfigurationError
 from collection.loading import load_feeds, unique_collectors
 from collection.local import claim, opened_storage
 from collection.output import Format, err, out, show_series, show_values, tell
-from collection.settings import FOLDER, current
+from collection.settings import current
 from collection.settings_table import settings_table
 from collection.simulator import FAULTS, Simulator, parse_faults, serve
 from collection.text import milliseconds, nearest, seconds, shortly
@@ -75,7 +75,7 @@ def run(feeds: FeedsArgument) -> None:
     factory = CollectorFactory(current())
     collectors = unique_collectors(load_feeds(feeds, factory))
     with opened_storage(current(), tell, create=True) as storage:
-        claim(FOLDER, {collector.id.partition(":")[2]: "the exchange" for collector in collectors})
+        claim(storage, {collector.id: "the exchange" for collector in collectors})
         tell(f"{len(collectors)} collectors run; Ctrl-C stops them")
         asyncio.run(_until_stopped(DataCollector(collectors, storage).run, factory.clients.close))
 

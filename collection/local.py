@@ -1,18 +1,14 @@
-"""What belongs to this folder: its Redis, joined or started, and whose data it holds."""
+"""The storage of this folder: joined or started, and whose data it holds."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 
 from collection.embedded import EmbeddedRedis
 from collection.errors import ConfigurationError
 from collection.settings import FOLDER, Settings
 from collection.storage import DataCollectionStorage, open_storage
-
-SOURCES = "sources.json"
 
 
 @contextmanager
@@ -36,22 +32,19 @@ def opened_storage(
         yield storage
 
 
-def claim(folder: Path, sources: Mapping[str, str]) -> None:
-    """Note where the data of each market (`binance:XRP/ETH`) come from, in words.
+def claim(storage: DataCollectionStorage, sources: Mapping[str, str]) -> None:
+    """Note where the data of each series come from, in words, before any is collected.
 
     Real and simulated trades of one market, or those of two simulations, would be one series in the end.
 
     Raises:
-        ConfigurationError: The folder holds another source's data of a market.
+        ConfigurationError: The storage holds another source's data of a series.
     """
-    path = folder / SOURCES
-    known: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+    noted = {key: storage.claim(key, source) for key, source in sources.items()}
     wrong = [
-        f"{folder} holds {market} of {known[market]}, not of {source}: use another folder, or remove {folder}"
-        for market, source in sources.items()
-        if known.get(market, source) != source
+        f"{key} is stored from {noted[key]}, not from {source}: use another folder or Redis"
+        for key, source in sources.items()
+        if noted[key] != source
     ]
     if wrong:
         raise ConfigurationError(*wrong)
-    folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({**known, **sources}, indent=1, sort_keys=True))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import socket
 from collections.abc import Mapping
 from pathlib import Path
@@ -73,10 +74,7 @@ def make_plan(feeds: Path | None, simulation: Simulation | None, transport: str)
     variables["COLLECTION_FEEDS"] = str(feeds.resolve())
     factory = CollectorFactory(_settings_with(variables))
     collectors = [collector.id for collector in load_data_source_collectors(feeds, factory)]
-    sources = {
-        name.partition(":")[2]: simulation.source(name.split(":", 2)[2]) if simulation else "the exchange"
-        for name in collectors
-    }
+    sources = {name: simulation.source(name.split(":", 2)[2]) if simulation else "the exchange" for name in collectors}
     flower_port = _free_port(5555)
     celery = ["celery", "--quiet", "-A"]
     children = [
@@ -146,17 +144,23 @@ def _point_at(port: int, settings: Settings) -> dict[str, str]:
         "options": {"fetchMarkets": {"types": ["spot"]}, "fetchCurrencies": False},
     }
     return {
-        "COLLECTION_EXCHANGES": json.dumps({SIMULATED: exchange}),
+        "COLLECTION_EXCHANGES": json.dumps({**_given_exchanges(), SIMULATED: exchange}),
         "COLLECTION_START": "earliest",
         "COLLECTION_INTERVALS": json.dumps({"trades": min(1.0, settings.intervals.trades)}),
     }
 
 
 def _with_transport(variables: Mapping[str, str], feeds: Path, transport: str) -> str:
-    exchanges: dict[str, Any] = json.loads(variables.get("COLLECTION_EXCHANGES", "{}"))
+    exchanges = json.loads(variables["COLLECTION_EXCHANGES"]) if variables else _given_exchanges()
     for collector in load_data_source_collectors(feeds):
         exchanges.setdefault(collector.id.split(":")[1], {})["transport"] = transport
     return json.dumps(exchanges)
+
+
+def _given_exchanges() -> dict[str, Any]:
+    """What the variable says already that the children's is to replace."""
+    given: dict[str, Any] = json.loads(os.environ.get("COLLECTION_EXCHANGES", "{}"))
+    return given
 
 
 def _free_port(wanted: int = 0) -> int:

@@ -45,6 +45,9 @@ def poll(self: Any, collector_id: str) -> str:
     except ConfigurationError as error:
         _failed(collector, "configuration", error, None)
         raise
+    except Exception as error:
+        _failed(collector, "unexpected", error, None)
+        raise
     finally:
         _release(lease)
     return "done"

@@ -40,8 +40,8 @@ def run_up(plan: Plan, duration: float | None) -> bool:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: stop.set())
-    claim(FOLDER, plan.sources)
     with _redis() as redis, open_storage(redis.url if redis else current().storage()) as storage:
+        claim(storage, plan.sources)
         try:
             _start(plan, stop)
             _watch(plan, redis, storage, stop, time.monotonic() + duration if duration else None)

@@ -5,11 +5,12 @@
 -- KEYS: meta, days, segment (stream), late (sorted set)
 -- ARGV: type, day, blob of records (B: length, id, I4: length, payload; ascending), by, "after upto …", "name n …"
 -- Returns {created, new, duplicate, late, refused}; an error where the series has another type or kind of position.
--- Ids are compared as text: Lua's numbers lose integers above 2^53.
+-- Ids and positions (-1 is before all others) are compared as text: Lua's numbers lose integers above 2^53.
 local meta, days, segment, late = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local type, day, blob, by, added, counts = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 
 local function less(a, b)
+  if a == '-1' or b == '-1' then return a == '-1' and b ~= '-1' end
   if #a ~= #b then return #a < #b end
   return a < b
 end
@@ -72,7 +73,7 @@ end
 
 if by ~= '' then
   local intervals = {}
-  for after, upto in string.gmatch((known[3] or '') .. ' ' .. added, '(%d+) (%d+)') do
+  for after, upto in string.gmatch((known[3] or '') .. ' ' .. added, '(-?%d+) (-?%d+)') do
     intervals[#intervals + 1] = {after, upto}
   end
   table.sort(intervals, function(a, b) return less(a[1], b[1]) end)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from string import ascii_letters, digits
 from typing import Any, NamedTuple, Self
 
 from collection.errors import ConfigurationError
 from collection.storage.coverage import By, Coverage, Interval
+
+_NAME = set(ascii_letters + digits + "_:.-")
 
 
 class Covers(NamedTuple):
@@ -83,6 +86,10 @@ class DataCollectionStorage(ABC):
         """Return what was counted: `new`, `duplicate`, `late`, `replaced`, `refused:…` and others."""
 
     @abstractmethod
+    def claim(self, key: str, source: str) -> str:
+        """Note, in words, where the data of a series come from; returns what was noted first."""
+
+    @abstractmethod
     def series(self) -> list[str]:
         """Return the keys of all series, sorted."""
 
@@ -103,6 +110,20 @@ class DataCollectionStorage(ABC):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def checked_covers(key: str, covers: Covers | None) -> None:
+    """Raise ValueError for intervals that can't be: positions go from -1, before the first id, to 2^64 - 1."""
+    for after, upto in covers.intervals if covers else ():
+        if not -1 <= after <= upto < 2**64:
+            raise ValueError(f"{key}: no interval of positions: ({after}, {upto}]")
+
+
+def checked_name(name: str) -> str:
+    """Return the name of a counter, or raise ValueError where it can't be one."""
+    if not name or not set(name) <= _NAME:
+        raise ValueError(f"counter {name!r}: letters, digits, '_', ':', '.' and '-' only")
+    return name
 
 
 def checked_key(key: str) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from collection.errors import StorageRefused
-from collection.storage.base import Covers, DataCollectionStorage, SeriesInfo, checked_key
+from collection.storage.base import Covers, DataCollectionStorage, SeriesInfo, checked_covers, checked_key, checked_name
 from collection.storage.coverage import Coverage
 from collection.storage.days import DAY_MS, day_start
 from collection.storage.values import Entry, Number, SeriesType, decode, encode
@@ -51,10 +51,12 @@ class MemoryStorage(DataCollectionStorage):
 
     def __init__(self) -> None:
         self._series: dict[str, _Series] = {}
+        self._sources: dict[str, str] = {}
         self._set_aside: dict[str, str] = {}
         self._lock = threading.Lock()
 
     def store_batch(self, key: str, values: Iterable[tuple[int, Any]], covers: Covers | None = None) -> None:
+        checked_covers(key, covers)
         encoded = [encode(value, timestamp) for timestamp, value in values]
         with self._lock:
             series = self._series.setdefault(checked_key(key), _Series())
@@ -77,7 +79,7 @@ class MemoryStorage(DataCollectionStorage):
 
     def count(self, key: str, name: str, number: int = 1) -> None:
         with self._lock:
-            self._series.setdefault(checked_key(key), _Series()).counters[name] += number
+            self._series.setdefault(checked_key(key), _Series()).counters[checked_name(name)] += number
 
     def flush(self, key: str | None = None, timeout: float = 10.0) -> None:
         with self._lock:
@@ -102,6 +104,10 @@ class MemoryStorage(DataCollectionStorage):
     def counters(self, key: str) -> Mapping[str, int]:
         with self._lock:
             return dict(+self._series.get(key, _Series()).counters)
+
+    def claim(self, key: str, source: str) -> str:
+        with self._lock:
+            return self._sources.setdefault(checked_key(key), source)
 
     def series(self) -> list[str]:
         with self._lock:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from collection.errors import RecordRefused
-from collection.storage.base import Covers, DataCollectionStorage, SeriesInfo, checked_key
+from collection.storage.base import Covers, DataCollectionStorage, SeriesInfo, checked_covers, checked_key, checked_name
 from collection.storage.coverage import Coverage
 from collection.storage.days import day_start
 from collection.storage.redis_log import RedisLog
@@ -35,6 +35,7 @@ class RedisStorage(DataCollectionStorage):
         return "RedisStorage()"  # without the URL, which may hold a password
 
     def store_batch(self, key: str, values: Iterable[tuple[int, Any]], covers: Covers | None = None) -> None:
+        checked_covers(key, covers)
         encoded = [encode(value, timestamp) for timestamp, value in values]
         types = {series_type for series_type, _ in encoded}
         if len(types) > 1:
@@ -43,7 +44,7 @@ class RedisStorage(DataCollectionStorage):
         self._writer.put(checked_key(key), batch)
 
     def count(self, key: str, name: str, number: int = 1) -> None:
-        self._writer.put(checked_key(key), Batch(None, counts=Counter({name: number})))
+        self._writer.put(checked_key(key), Batch(None, counts=Counter({checked_name(name): number})))
 
     def flush(self, key: str | None = None, timeout: float = 10.0) -> None:
         self._writer.flush(key, timeout)
@@ -95,6 +96,11 @@ class RedisStorage(DataCollectionStorage):
         with server_errors():
             fields = cast("dict[bytes, bytes]", self._redis.hgetall(series_name(key)))
         return {name[2:].decode(): int(number) for name, number in sorted(fields.items()) if name.startswith(b"n:")}
+
+    def claim(self, key: str, source: str) -> str:
+        with server_errors():
+            self._redis.hsetnx(series_name(checked_key(key)), "source", source)
+            return cast("bytes", self._redis.hget(series_name(key), "source")).decode()
 
     def series(self) -> list[str]:
         with server_errors():

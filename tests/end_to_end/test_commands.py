@@ -167,6 +167,10 @@ def test_up_heals_what_dies_and_ctrl_c_ends_all_of_it(tmp_path: Path) -> None:
             _until(lambda: (tmp_path / "out").read_text().count("started again") == 4)
             before = len(storage.fetch(keys[0]))
             _until(lambda: len(storage.fetch(keys[0])) > before + 50)
+            password = json.loads((tmp_path / ".collection" / "redis.json").read_text())["password"]
+            assert [line for line in processes_of(tmp_path) if password in line] == []
+            told = [(tmp_path / "out"), *(tmp_path / ".collection" / "logs").iterdir()]
+            assert [file for file in told if password in file.read_text()] == []
         assert "trades:binance:BTC/USDT" in collection("series").stdout  # joins the Redis that runs here
     finally:
         up.send_signal(signal.SIGINT)
@@ -192,8 +196,9 @@ def test_a_folder_of_simulated_data_takes_no_other() -> None:
     )
     collection("up", "--simulate", "--duration", "1", code=1)  # too short to store anything, and it says so
     done = collection("run", "feeds.toml", code=1)
-    assert "holds binance:BTC/USDT of the simulation" in done.stderr
-    assert "holds binance:BTC/USDT of the simulation" in collection("up", "--simulate", "--seed", "2", code=1).stderr
+    assert "trades:binance:BTC/USDT is stored from the simulation with seed 1" in done.stderr
+    done = collection("up", "--simulate", "--seed", "2", code=1)
+    assert "is stored from the simulation with seed 1 and rate 20, not from the simulation with seed 2" in done.stderr
 
 
 def _until(condition: object, seconds: float = 40) -> None:
@@ -213,6 +218,8 @@ def _running_storage(folder: Path) -> RedisStorage:
 
 def _kill(*names: str, folder: Path) -> None:
     for process in Path("/proc").glob("[0-9]*"):
+        if process.name == str(os.getpid()):
+            continue
         try:
             line = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
             if (process / "cwd").readlink() == folder and any(f" {name}" in line for name in names):

@@ -16,6 +16,7 @@ import pytest
 from collection.errors import CollectionError
 from collection.records import digest
 from collection.storage import RedisStorage
+from collection.storage.redis_server import connect
 from tests.end_to_end.nodes import Nodes
 from tests.simulation import KEY, MARKET, make_tape, stored_lines, tape_lines, until
 
@@ -166,6 +167,20 @@ async def test_messages_that_piled_up_are_worked_off_as_one(
     nodes.worker()
     await until(lambda: store.counters(key).get("skipped:too_soon") == 19 and bool(store.fetch(key)), 20)
     assert audit(store, port, market) > 0
+
+
+async def test_beat_adds_no_polls_while_no_worker_takes_them(
+    nodes: Nodes, redis_url: str, write_feeds: Callable[..., None]
+) -> None:
+    write_feeds("AAA/USDT")
+    nodes.variables["COLLECTION_INTERVALS"] = '{"trades": "50ms"}'
+    beat = nodes.beat()
+    await until(lambda: "is a worker there? pausing" in beat.logs(), 20)
+    with connect(redis_url) as client:
+        waiting = client.llen("polls")
+        beat.kill("SIGTERM")
+        assert 12 <= client.llen("polls") <= waiting + 1 < 100
+        client.delete("polls")
 
 
 async def test_flower_shows_the_worker(

@@ -110,6 +110,27 @@ def test_coverage_merges_what_touches_and_keeps_what_does_not(storage: DataColle
     assert coverage.gaps == [(7, 10), (25, 30), (50, 2**64 - 10)]
 
 
+def test_coverage_begins_before_the_id_0(storage: DataCollectionStorage) -> None:
+    put(storage, trade(0), covers=Covers("id", [Interval(3, 5)]))
+    put(storage, covers=Covers("id", [Interval(-1, 0)]))
+    put(storage, covers=Covers("id", [Interval(0, 3)]))
+    assert storage.coverage(KEY).intervals == ((-1, 5),)
+
+
+@pytest.mark.parametrize("interval", [(-2, 5), (5, 4), (0, 2**64)])
+def test_an_impossible_interval_is_a_clear_error(storage: DataCollectionStorage, interval: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match=r"trades:binance:BTC/USDT: no interval of positions"):
+        put(storage, covers=Covers("id", [Interval(*interval)]))
+
+
+def test_a_series_keeps_the_first_source_that_claims_it(storage: DataCollectionStorage) -> None:
+    assert storage.claim(KEY, "the exchange") == "the exchange"
+    assert storage.claim(KEY, "a simulation") == "the exchange"
+    put(storage, trade(1))
+    assert storage.series() == [KEY]
+    assert storage.claim(KEY, "a simulation") == "the exchange"
+
+
 def test_an_empty_interval_is_a_cursor(storage: DataCollectionStorage) -> None:
     put(storage, covers=Covers("time", [Interval(99, 99)]))
     assert storage.coverage(KEY) == Coverage("time", (Interval(99, 99),))
@@ -126,6 +147,8 @@ def test_counters_add_up(storage: DataCollectionStorage) -> None:
     storage.count(KEY, "refused:no_price", 2)
     storage.count(KEY, "refused:no_price")
     storage.flush()
+    with pytest.raises(ValueError, match="counter 'a b'"):
+        storage.count(KEY, "a b")
     assert storage.counters(KEY) == {"refused:no_price": 3}
     assert storage.series() == [KEY]
 
