@@ -1,11 +1,12 @@
 # make up      run the demo: a simulated exchange, Redis, worker, beat and Flower
 # make test    lint, types and all tests
+# make bench   measure the storage against a plain XADD pipeline
 # make clean   remove what these created, but not the collected data in .collection/
 PYTHON ?= python3
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: up test lint format clean
+.PHONY: up test bench lint format clean
 .DEFAULT_GOAL := help
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -15,6 +16,9 @@ up: $(VENV)/run.stamp
 
 test: lint
 	$(VENV)/bin/pytest
+
+bench: $(VENV)/test.stamp
+	$(VENV)/bin/python -m bench.storage
 
 lint: $(VENV)/test.stamp
 	$(VENV)/bin/ruff check .
