@@ -91,6 +91,9 @@ class Nodes:
     def flower(self, port: int) -> CeleryTestNode:
         return self._add(CeleryTestNode, "flower", ["celery", "-A", "workers", "flower", f"--port={port}"])
 
+    def daemon(self) -> CeleryTestNode:
+        return self._add(CeleryTestNode, "daemon", ["workers.cli", "run", "feeds.toml"], ready="collectors run")
+
     def simulator(self, *arguments: str) -> CeleryTestNode:
         return self._add(CeleryTestNode, "simulator", ["workers.cli", "simulate", *arguments], ready=" at http://")
 

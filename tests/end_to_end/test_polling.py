@@ -183,6 +183,21 @@ async def test_beat_adds_no_polls_while_no_worker_takes_them(
         client.delete("polls")
 
 
+async def test_the_daemon_in_one_process_collects_the_same(
+    nodes: Nodes, store: RedisStorage, port: int, write_feeds: Callable[..., None]
+) -> None:
+    write_feeds("AAA/USDT", "BBB/USDT")
+    faults = "error=0.3,repeat=0.3,reorder=0.3"
+    markets = ["--market", "AAA/USDT", "--market", "BBB/USDT"]
+    nodes.simulator(*markets, "--rate", "50", "--port", str(port), "--misbehave", faults)
+    daemon = nodes.daemon()
+    await until(lambda: all(len(store.fetch(f"trades:binance:{name}/USDT")) > 150 for name in ("AAA", "BBB")), 40)
+    daemon.kill("SIGINT")
+    assert daemon.container.returncode == 0
+    for market in ("AAA/USDT", "BBB/USDT"):
+        assert audit(store, port, market) > 150
+
+
 async def test_flower_shows_the_worker(
     nodes: Nodes, store: RedisStorage, port: int, write_feeds: Callable[..., None]
 ) -> None:
