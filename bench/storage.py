@@ -105,6 +105,8 @@ def main() -> None:
         )
         cpu = f"client CPU {client_cpu:5.2f} ×   server CPU {server_cpu:5.2f} ×"
         print(f"{kind:8} throughput {1 / throughput:5.2f} ×   {cpu}")
+    again = statistics.median(b[2] / a[2] for a, b in zip(rows["ours store"], rows["ours replay"], strict=True))
+    print(f"replay ÷ first time, server CPU {again:.2f} ×")
     per_object = statistics.median(row[1] for row in rows["read"]) / len(trades) * 1e6
     print(f"bytes    {sizes['ours'] / sizes['plain']:5.2f} ×   ({sizes['ours'] / len(trades):.1f} a trade)")
     print(f"read     {per_object:5.2f} µs of client CPU an object")

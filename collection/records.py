@@ -12,7 +12,7 @@ import msgspec
 Side = Literal["buy", "sell"]
 
 
-class Trade(msgspec.Struct, frozen=True, eq=False):
+class Trade(msgspec.Struct, frozen=True, eq=False, gc=False):
     """One trade (or aggregate trade) as the exchange published it.
 
     Two trades are equal when everything the exchange said of them is equal: the time of receipt is kept, but is

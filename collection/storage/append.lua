@@ -3,11 +3,12 @@
 -- but older than the newest goes to the day's side set, since a stream takes ascending ids only.
 --
 -- KEYS: meta, days, segment (stream), late (sorted set)
--- ARGV: type, day, blob of records (B: length, id, I4: length, payload; ascending), by, "after upto …", "name n …"
+-- ARGV: type, day, by, "after upto …", "name n …", then for each record, ascending and none twice: id, payload
 -- Returns {created, new, duplicate, late, refused}; an error where the series has another type or kind of position.
 -- Ids and positions (-1 is before all others) are compared as text: Lua's numbers lose integers above 2^53.
 local meta, days, segment, late = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local type, day, blob, by, added, counts = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+local type, day, by, added, counts = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local FIRST, call = 6, redis.call
 
 local function less(a, b)
   if a == '-1' or b == '-1' then return a == '-1' and b ~= '-1' end
@@ -22,7 +23,7 @@ local function before(a, b)
   return less(a_seq, b_seq)
 end
 
-local known = redis.call('HMGET', meta, 'type', 'by', 'coverage', 'floor')
+local known = call('HMGET', meta, 'type', 'by', 'coverage', 'floor')
 local created = not (known[1] or known[2])
 if type ~= '' and known[1] and known[1] ~= type then
   return redis.error_reply('MIXED the series holds values of type ' .. known[1] .. ', not ' .. type)
@@ -30,44 +31,49 @@ end
 if by ~= '' and known[2] and known[2] ~= by then
   return redis.error_reply('MIXED the coverage of the series is by ' .. known[2] .. ', not by ' .. by)
 end
-if type ~= '' and not known[1] then redis.call('HSET', meta, 'type', type) end
+if type ~= '' and not known[1] then call('HSET', meta, 'type', type) end
+
+-- What the stream holds of a stretch, in one read, unless it holds far more than is asked about.
+local function stored(first, last, asked)
+  local limit, there = 4 * asked + 100, {}
+  local found = call('XRANGE', segment, first, last, 'COUNT', limit)
+  for index = 1, #found do there[found[index][1]] = true end
+  if #found < limit then return function(id) return there[id] end end
+  return function(id) return there[id] or #call('XRANGE', segment, id, id) > 0 end
+end
+
+local function add_late(id, payload)
+  local ms, member = string.match(id, '^%d+'), id .. ' '
+  for _, other in ipairs(call('ZRANGEBYSCORE', late, ms, ms)) do
+    if string.sub(other, 1, #member) == member then return false end
+  end
+  call('ZADD', late, ms, member .. payload)
+  return true
+end
 
 local new, duplicate, later, refused = 0, 0, 0, 0
-if #blob > 0 then
-  local first = struct.unpack('>Bc0', blob)
-  if known[4] and tonumber(string.match(first, '^%d+')) < tonumber(known[4]) then
-    local position = 1
-    while position <= #blob do
-      local _, _, following = struct.unpack('>Bc0I4c0', blob, position)
-      position, refused = following, refused + 1
-    end
+if #ARGV > FIRST then
+  if known[4] and tonumber(string.match(ARGV[FIRST], '^%d+')) < tonumber(known[4]) then
+    refused = (#ARGV - FIRST + 1) / 2
   else
-    local newest = redis.call('XREVRANGE', segment, '+', '-', 'COUNT', 1)[1]
-    newest = newest and newest[1] or '0-0'
-    if newest == '0-0' then redis.call('ZADD', days, day, day) end
-    local position = 1
-    while position <= #blob do
-      local id, payload, following = struct.unpack('>Bc0I4c0', blob, position)
-      position = following
-      if before(newest, id) then
-        redis.call('XADD', segment, id, 'r', payload)
-        newest, new = id, new + 1
-      elseif #redis.call('XRANGE', segment, id, id) > 0 then
-        duplicate = duplicate + 1
-      else
-        local ms, member = string.match(id, '^%d+'), id .. ' '
-        local stored = false
-        for _, other in ipairs(redis.call('ZRANGEBYSCORE', late, ms, ms)) do
-          if string.sub(other, 1, #member) == member then stored = true end
-        end
-        if stored then
+    local newest = call('XREVRANGE', segment, '+', '-', 'COUNT', 1)[1]
+    newest = newest and newest[1]
+    if not newest then call('ZADD', days, day, day) end
+    local index = FIRST
+    if newest and not before(newest, ARGV[FIRST]) then
+      local last = before(newest, ARGV[#ARGV - 1]) and newest or ARGV[#ARGV - 1]
+      local is_stored = stored(ARGV[FIRST], last, (#ARGV - FIRST + 1) / 2)
+      while index < #ARGV and not before(newest, ARGV[index]) do
+        if is_stored(ARGV[index]) or not add_late(ARGV[index], ARGV[index + 1]) then
           duplicate = duplicate + 1
         else
-          redis.call('ZADD', late, ms, member .. payload)
           later = later + 1
         end
+        index = index + 2
       end
     end
+    new = (#ARGV - index + 1) / 2
+    for place = index, #ARGV, 2 do call('XADD', segment, ARGV[place], 'r', ARGV[place + 1]) end
   end
 end
 
@@ -87,11 +93,11 @@ if by ~= '' then
     end
   end
   for index, interval in ipairs(merged) do merged[index] = interval[1] .. ' ' .. interval[2] end
-  redis.call('HSET', meta, 'by', by, 'coverage', table.concat(merged, ' '))
+  call('HSET', meta, 'by', by, 'coverage', table.concat(merged, ' '))
 end
 
 local function add(name, number)
-  if number > 0 then redis.call('HINCRBY', meta, 'n:' .. name, number) end
+  if number > 0 then call('HINCRBY', meta, 'n:' .. name, number) end
 end
 add('new', new + later)
 add('duplicate', duplicate)

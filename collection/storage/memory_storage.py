@@ -12,7 +12,7 @@ from collection.errors import StorageRefused
 from collection.storage.base import Covers, DataCollectionStorage, SeriesInfo, checked_covers, checked_key, checked_name
 from collection.storage.coverage import Coverage
 from collection.storage.days import DAY_MS, day_start
-from collection.storage.values import Entry, Number, SeriesType, decode, encode
+from collection.storage.values import Columns, Entry, Number, SeriesType, decode, encode
 
 
 class _Series:
@@ -43,7 +43,7 @@ class _Series:
     def values(self) -> list[tuple[int, Any]]:
         if self.type == "number":
             return sorted(self.numbers.items())
-        return decode(self.type or "value", self.entries)
+        return decode(self.type or "value", Columns.of(self.entries))
 
 
 class MemoryStorage(DataCollectionStorage):

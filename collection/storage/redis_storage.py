@@ -17,7 +17,7 @@ from collection.storage.days import day_start
 from collection.storage.redis_log import RedisLog
 from collection.storage.redis_numbers import RedisNumbers
 from collection.storage.redis_server import END, INDEX, connect, series_name, server_errors
-from collection.storage.values import Entry, Number, SeriesType, decode, encode
+from collection.storage.values import Columns, Entry, Number, SeriesType, decode, encode
 from collection.storage.writer import Batch, Writer
 
 
@@ -85,7 +85,7 @@ class RedisStorage(DataCollectionStorage):
                 return []
             if series_type == "number":
                 return list(self._numbers.latest(key, n))
-            return decode(series_type, self._log.latest(key, n))
+            return decode(series_type, Columns.of(self._log.latest(key, n)))
 
     def coverage(self, key: str) -> Coverage:
         with server_errors():

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any, Literal, NamedTuple
 
@@ -50,14 +50,8 @@ class Number(NamedTuple):
     value: float
 
 
-class _TradePayload(msgspec.Struct, array_like=True, omit_defaults=True, gc=False):
-    """A trade without what the log's own id says: time, and the trade id where it is an integer."""
-
-    buy: bool | None
-    price: Decimal
-    amount: Decimal
-    delay: int | None  # received - timestamp
-    id: str | None = None
+_TradeRow = tuple[bool | None, Decimal, Decimal, int | None, str | None]
+"""A trade without what the log's own id says: is it a buy, price, amount, received - timestamp, id where no integer."""
 
 
 def _read_extension(code: int, data: memoryview) -> Any:
@@ -67,7 +61,7 @@ def _read_extension(code: int, data: memoryview) -> Any:
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode_trades = msgspec.msgpack.Decoder(list[_TradePayload]).decode
+_decode_trades = msgspec.msgpack.Decoder(list[_TradeRow]).decode
 _decode_values = msgspec.msgpack.Decoder(list[Any], ext_hook=_read_extension).decode
 _SIDE: dict[bool | None, Literal["buy", "sell"] | None] = {True: "buy", False: "sell", None: None}
 _BUY = {side: buy for buy, side in _SIDE.items()}
@@ -109,8 +103,8 @@ def _encode_trade(trade: Trade, timestamp: int) -> Entry:
         raise RecordRefused("bad_number", f"{trade.id}: price {trade.price}, amount {trade.amount}")
     seq = integer_id(trade.id)
     delay = trade.received - timestamp if trade.received else None
-    payload = _TradePayload(_BUY[trade.side], trade.price, trade.amount, delay, trade.id if seq is None else None)
-    return Entry(timestamp, hash64(trade.id.encode()) if seq is None else seq, _encode(payload))
+    row: _TradeRow = (_BUY[trade.side], trade.price, trade.amount, delay, trade.id if seq is None else None)
+    return Entry(timestamp, hash64(trade.id.encode()) if seq is None else seq, _encode(row))
 
 
 def _plain(value: Any, path: str, depth: int) -> Any:
@@ -138,22 +132,31 @@ def _plain(value: Any, path: str, depth: int) -> Any:
     raise RecordRefused("bad_type", f"{path} is of type {type(value).__name__}, which can't be stored")
 
 
-def decode(series_type: SeriesType, entries: Sequence[tuple[int, int, bytes]]) -> list[tuple[int, Any]]:
+class Columns(NamedTuple):
+    """Records as the log holds them, column by column: decoding works on whole columns at once."""
+
+    timestamps: Sequence[int]
+    seqs: Sequence[int]
+    payloads: Sequence[bytes]
+
+    @classmethod
+    def of(cls, entries: Sequence[Entry]) -> Columns:
+        """Turn rows into columns."""
+        return cls(*zip(*entries, strict=True)) if entries else cls((), (), ())
+
+
+def decode(series_type: SeriesType, records: Columns) -> list[tuple[int, Any]]:
     """Turn records back into (timestamp, value), all in one call."""
-    page = b"\xdd" + len(entries).to_bytes(4) + b"".join([payload for _, _, payload in entries])
-    if series_type != "trade":
-        return [(entry[0], value) for entry, value in zip(entries, _decode_values(page), strict=True)]
-    return [
-        (
-            timestamp,
-            Trade(
-                timestamp,
-                str(seq) if read.id is None else read.id,
-                _SIDE[read.buy],
-                read.price,
-                read.amount,
-                0 if read.delay is None else timestamp + read.delay,
-            ),
-        )
-        for (timestamp, seq, _), read in zip(entries, _decode_trades(page), strict=True)
-    ]
+    timestamps, seqs, payloads = records
+    page = b"\xdd" + len(payloads).to_bytes(4) + b"".join(payloads)
+    values = _decode_values(page) if series_type != "trade" else _trades(timestamps, seqs, _decode_trades(page))
+    return list(zip(timestamps, values, strict=True))
+
+
+def _trades(timestamps: Sequence[int], seqs: Sequence[int], rows: list[_TradeRow]) -> Iterable[Trade]:
+    if not rows:
+        return []
+    buys, prices, amounts, delays, ids = zip(*rows, strict=True)
+    texts = [str(seq) if text is None else text for seq, text in zip(seqs, ids, strict=True)]
+    received = [0 if delay is None else at + delay for at, delay in zip(timestamps, delays, strict=True)]
+    return map(Trade, timestamps, texts, [_SIDE[buy] for buy in buys], prices, amounts, received)
