@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from collection.clients.base import Start
-from collection.clients.ccxt_client import CCXTClient, _ccxt_exchange
+from collection.clients.ccxt_client import CCXTClient
+from collection.clients.ccxt_exchange import make_exchange
 from collection.data_collector import DataCollector
 from collection.data_collectors import CollectorFactory, DataSourceCollector
 from collection.errors import ConfigurationError, RetryLater
@@ -243,7 +244,7 @@ async def test_what_cannot_be_a_trade_is_refused_counted_and_logged_with_its_sou
 
 
 def test_ids_of_27_digits_and_numbers_keep_their_digits_through_ccxt() -> None:
-    exchange = _ccxt_exchange("htx", ExchangeSettings())
+    exchange = make_exchange("htx", ExchangeSettings())
     exchange.number = str
     row = '{"amount":0.0010,"price":65000.10,"trade-id":%s,"ts":1600000000000,"id":%s,"direction":"buy"}'
     ids = ["100000000000000000000000001", "100000000000000000000000002"]
