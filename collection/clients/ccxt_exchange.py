@@ -61,22 +61,28 @@ def read_trade(row: Any, market: str, received: int) -> Trade:
     """Turn what ccxt read of a trade into a record; raises RecordRefused for what can't have been published."""
     if isinstance(row, Unreadable):
         raise RecordRefused("unreadable", f"{row.source} ({row.error})")
-    source = repr(row.get("info"))[:500]
+    try:
+        return _trade(row, market, received)
+    except ValueError as error:
+        raise RecordRefused(str(error), repr(row.get("info"))[:500]) from None
+
+
+def _trade(row: Any, market: str, received: int) -> Trade:
+    """As `read_trade`, but raises ValueError with the reason alone."""
     timestamp, side = row.get("timestamp"), row.get("side")
     if row.get("symbol") != market:
-        raise RecordRefused("other_market", source)
+        raise ValueError("other_market")
     if not isinstance(timestamp, int) or timestamp <= 0:
-        raise RecordRefused("no_time", source)
+        raise ValueError("no_time")
     if timestamp > received + FUTURE_MS:
-        raise RecordRefused("in_the_future", source)
-    price = _decimal(row.get("price"), "price", source)
-    amount = _decimal(row.get("amount"), "amount", source)
+        raise ValueError("in_the_future")
+    price, amount = _decimal(row.get("price"), "price"), _decimal(row.get("amount"), "amount")
     if price <= 0:
-        raise RecordRefused("bad_price", source)
+        raise ValueError("bad_price")
     if amount < 0:
-        raise RecordRefused("negative_amount", source)
+        raise ValueError("negative_amount")
     if side not in ("buy", "sell", None):
-        raise RecordRefused("bad_side", source)
+        raise ValueError("bad_side")
     return Trade(timestamp, str(row.get("id") or ""), side, price, amount, received)
 
 
@@ -87,13 +93,13 @@ def _attempt(exchange: Any, row: Any, market: Any) -> Any:
         return Unreadable(repr(row)[:500], repr(error))
 
 
-def _decimal(text: Any, field: str, source: str) -> Decimal:
+def _decimal(text: Any, field: str) -> Decimal:
     if text is None or text == "":
-        raise RecordRefused(f"no_{field}", source)
+        raise ValueError(f"no_{field}")
     try:
         number = Decimal(text)
     except (InvalidOperation, TypeError, ValueError):
-        raise RecordRefused(f"bad_{field}", source) from None
+        raise ValueError(f"bad_{field}") from None
     if not number.is_finite():
-        raise RecordRefused(f"bad_{field}", source)
+        raise ValueError(f"bad_{field}")
     return number
