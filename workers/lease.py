@@ -33,6 +33,7 @@ class Lease:
         self._keys = [f"qc:{{lease:{name}}}", f"qc:{{lease:{name}}}:token"]
         self._ttl = int(ttl * 1000)
         self._owner = f"{socket.gethostname()}:{os.getpid()}:{threading.get_ident()}"
+        self._lock = threading.Lock()
         self.token: int | None = None
         """The token while this holder believes to hold the lease, else None."""
 
@@ -41,14 +42,23 @@ class Lease:
 
         A lease that vanished with a Redis that lost its memory is taken again under the same token.
         """
-        self.token = self._call("hold") or None
-        return self.token is not None
+        with self._lock:
+            self.token = self._call("hold") or None
+            return self.token is not None
+
+    def renew(self) -> bool:
+        """As `hold`, but never takes a lease that this holder let go of or lost."""
+        with self._lock:
+            if self.token is not None:
+                self.token = self._call("hold") or None
+            return self.token is not None
 
     def release(self) -> None:
         """Let go of the lease, if it is still held."""
-        if self.token is not None:
-            self._call("release")
-            self.token = None
+        with self._lock:
+            if self.token is not None:
+                self._call("release")
+                self.token = None
 
     async def keep_during(self, work: Coroutine[Any, Any, T]) -> T:
         """Do the work while renewing the lease, which is held already; the work ends when another holds it.
@@ -60,13 +70,14 @@ class Lease:
         try:
             while not (await asyncio.wait([task], timeout=self._ttl / 3000))[0]:
                 try:
-                    if not await asyncio.to_thread(self.hold):
+                    if not await asyncio.to_thread(self.renew):
                         raise RetryLater("the lease is held by another")
                 except StorageUnavailable as error:
                     log.warning("lease: %s", error)  # the work's own writes wait for Redis as well
             return task.result()
         finally:
             task.cancel()
+            await asyncio.gather(task, return_exceptions=True)  # nothing of it outlives the lease
 
     def _call(self, action: str) -> int:
         with server_errors():

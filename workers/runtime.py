@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine
-from functools import cached_property
+from collections.abc import Callable, Coroutine
 from importlib.resources import files
 from typing import Any, TypeVar
 
@@ -13,55 +12,59 @@ import redis
 from celery.signals import worker_shutdown
 
 from collection.data_collectors import CollectorFactory, DataSourceCollector
-from collection.errors import ConfigurationError
 from collection.settings import current
 from collection.storage import DataCollectionStorage, open_storage
 from collection.storage.redis_server import connect, server_errors
 from workers.lease import Lease
 
 T = TypeVar("T")
+_TURN = files("workers").joinpath("turn.lua").read_bytes()
 LOCK = 6.0
 """Seconds that the lock of a poll outlives its worker."""
 
 
 class Runtime:
-    """Made with the first task of a process; its parts are made when first needed."""
+    """Its parts are made when first needed, once, whichever thread asks first."""
 
     def __init__(self) -> None:
-        self._collectors: dict[str, DataSourceCollector] = {}
-        self._lock = threading.Lock()
+        self._made: dict[str, Any] = {}
+        self._lock = threading.RLock()
 
-    @cached_property
+    def _once(self, name: str, make: Callable[[], T]) -> T:
+        # functools.cached_property has no lock from Python 3.12 on: sixteen threads would make sixteen loops.
+        with self._lock:
+            if name not in self._made:
+                self._made[name] = make()
+            made: T = self._made[name]
+            return made
+
+    @property
     def loop(self) -> asyncio.AbstractEventLoop:
-        """The event loop that all collectors of this process run in."""
-        loop = asyncio.new_event_loop()
-        threading.Thread(target=loop.run_forever, name="event-loop", daemon=True).start()
-        return loop
+        """The event loop that all collectors of this process run in, in a thread of its own."""
+        return self._once("loop", _start_loop)
 
-    @cached_property
+    @property
     def storage(self) -> DataCollectionStorage:
         """The storage that all tasks of this process write to."""
-        url = current().storage()
-        if url.startswith("memory://"):
-            raise ConfigurationError("storage URL memory://: it ends with its process; workers need a Redis")
-        return open_storage(url)
+        return self._once("storage", lambda: open_storage(current().storage()))
 
-    @cached_property
+    @property
     def redis(self) -> redis.Redis:
         """Redis for leases and marks."""
-        return connect(current().storage())
+        return self._once("redis", lambda: connect(current().storage()))
 
-    @cached_property
+    @property
     def factory(self) -> CollectorFactory:
         """Builds collectors from ids."""
-        return CollectorFactory(current())
+        return self._once("factory", lambda: CollectorFactory(current()))
+
+    @property
+    def _turn(self) -> Any:
+        return self._once("turn", lambda: self.redis.register_script(_TURN))
 
     def collector(self, collector_id: str) -> DataSourceCollector:
         """Return the collector of an id, the same one each time."""
-        with self._lock:
-            if collector_id not in self._collectors:
-                self._collectors[collector_id] = self.factory.build(collector_id)
-            return self._collectors[collector_id]
+        return self._once(f"collector {collector_id}", lambda: self.factory.build(collector_id))
 
     def run(self, work: Coroutine[Any, Any, T], deadline: float) -> T:
         """Run in the event loop, and wait; raises TimeoutError after `deadline` seconds, with the work cancelled."""
@@ -74,23 +77,26 @@ class Runtime:
             since = self._turn(keys=[f"qc:{{poll:{collector.id}}}"], args=[interval, int(retry)])
         return None if int(since) < 0 else int(since) / 1000
 
-    @cached_property
-    def _turn(self) -> Any:
-        return self.redis.register_script(files("workers").joinpath("turn.lua").read_bytes())
-
     def lease(self, collector: DataSourceCollector) -> Lease:
         """The lock of a poll, free again soon after its worker died."""
         return Lease(self.redis, f"poll:{collector.id}", LOCK)
 
     def close(self) -> None:
         """Write what waits and close what was opened."""
-        made = vars(self)
-        if "loop" in made:
-            if "factory" in made:
+        try:
+            if "factory" in self._made:
                 self.run(self.factory.clients.close(), 5)
-            self.loop.call_soon_threadsafe(self.loop.stop)
-        if "storage" in made:
-            self.storage.close()
+        finally:
+            if "storage" in self._made:
+                self.storage.close()
+            if "loop" in self._made:
+                self.loop.call_soon_threadsafe(self.loop.stop)
+
+
+def _start_loop() -> asyncio.AbstractEventLoop:
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="event-loop", daemon=True).start()
+    return loop
 
 
 runtime = Runtime()

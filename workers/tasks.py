@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import Any
 
 from collection.backoff import pause
@@ -21,6 +22,7 @@ def poll(self: Any, collector_id: str) -> str:
     A message that comes before its turn (beat's were piled up, or came twice) or while the poll still runs is
     skipped. What fails and can be retried before the next turn is retried; then the next turn repairs it.
     """
+    received = time.monotonic()
     collector = runtime.collector(collector_id)
     began = runtime.turn(collector, retry=self.request.retries > 0)
     if began is None:
@@ -31,15 +33,16 @@ def poll(self: Any, collector_id: str) -> str:
     try:
         runtime.run(lease.keep_during(collector.run(runtime.storage)), collector.deadline)
     except TimeoutError:
-        error = RetryLater(f"not done within {collector.deadline:g} s")
-        _failed(collector, "deadline", error, None)
-        raise error from None
+        late = RetryLater(f"not done within {collector.deadline:g} s")
+        _failed(collector, "deadline", late, None)
+        raise late from None
     except RetryLater as error:
         wait = max(pause(self.request.retries + 1), error.after or 0.0)
-        retried = began + wait < (collector.interval or 0.0)
+        due = began + time.monotonic() - received + wait
+        retried = due < (collector.interval or 0.0)
         _failed(collector, "retry_later", error, wait if retried else None)
         if retried:
-            lease.release()
+            _release(lease)
             raise self.retry(exc=error, countdown=wait) from error
         raise
     except ConfigurationError as error:

@@ -11,14 +11,17 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from collection.backoff import Backoff
-from collection.errors import RetryLater, StorageRefused, StorageUnavailable
+from collection.errors import CollectionError, RetryLater, StorageRefused, StorageUnavailable
 from collection.storage.base import Covers
+from collection.storage.coverage import By
 from collection.storage.values import Entry, Number, SeriesType
 
 log = logging.getLogger(__name__)
 
 LARGEST = 5_000
 """Records that are joined to one write, at the most."""
+IMPATIENT = 1.0
+"""Seconds between two tries while somebody waits in `flush`."""
 
 
 class Batch(NamedTuple):
@@ -29,33 +32,36 @@ class Batch(NamedTuple):
     covers: Covers | None = None
     counts: Mapping[str, int] = MappingProxyType({})
 
-    def joins(self, other: Batch) -> bool:
-        """Tell whether both can be written as one."""
-        return (
-            len(self.entries) + len(other.entries) <= LARGEST
-            and (self.type is None or other.type in (None, self.type))
-            and (self.covers is None or other.covers is None or self.covers.by == other.covers.by)
-        )
+    @property
+    def only_counts(self) -> bool:
+        """Whether there is nothing else in it."""
+        return self.type is None and self.covers is None
 
-    def join(self, other: Batch) -> Batch:
-        """Return both as one."""
-        covers = self.covers or other.covers
-        if self.covers and other.covers:
-            covers = Covers(self.covers.by, [*self.covers.intervals, *other.covers.intervals])
-        return Batch(
-            self.type or other.type,
-            [*self.entries, *other.entries],
-            covers,
-            Counter(self.counts) + Counter(other.counts),
-        )
+
+def join(batches: Sequence[Batch]) -> Batch:
+    """Return as one those that have one type and one kind of position."""
+    if len(batches) == 1:
+        return batches[0]
+    covers = [batch.covers for batch in batches if batch.covers]
+    intervals = [interval for one in covers for interval in one.intervals]
+    counts: Counter[str] = Counter()
+    for batch in batches:
+        counts.update(batch.counts)
+    return Batch(
+        next((batch.type for batch in batches if batch.type), None),
+        [entry for batch in batches for entry in batch.entries],
+        Covers(covers[0].by, intervals) if covers else None,
+        counts,
+    )
 
 
 class Writer:
     """Hands batches, in the order of each series, to `write`, which raises RetryLater where the server is away.
 
-    A batch that can't be written for its own sake is set aside, logged, and told to the next flush of its key; it
-    stops nobody. While the server is away batches wait, at most `room` records of them: beyond that the newest are
-    left out whole and counted as `dropped:no_room`; what they would have covered stays open and is read again.
+    A batch that can't be written for its own sake is set aside, logged, and told to those who wait for its key, or else
+    to the next who does; it stops nobody. While the server is away batches wait, at most `room` records of them: beyond
+    that the newest are left out whole and counted as `dropped:no_room`; what they would have covered stays open and is
+    read again.
     """
 
     def __init__(self, write: Callable[[str, Batch], None], *, delay: float = 0.05, room: int = 500_000) -> None:
@@ -64,8 +70,10 @@ class Writer:
         self._room = room
         self._queues: dict[str, deque[tuple[int, Batch]]] = {}
         self._number = 0  # of the batch that was enqueued last
-        self._waiting = 0  # records
-        self._set_aside: dict[str, str] = {}
+        self._writing = 0  # of the last one that is being written
+        self._waiting = 0  # records, and one for each batch
+        self._failures: dict[str, str] = {}  # that nobody was told of, by key
+        self._listeners: list[tuple[str | None, dict[str, str]]] = []  # the keys that are flushed now, and what failed
         self._away = "the storage is slow"
         self._hurry = False
         self._closed = False
@@ -73,15 +81,20 @@ class Writer:
         self._thread: threading.Thread | None = None
 
     def put(self, key: str, batch: Batch) -> None:
-        """Enqueue a batch; the first one starts the thread."""
+        """Enqueue a batch; the first one starts the thread. Raises RuntimeError after `close`."""
         with self._changed:
             if self._closed:
                 raise RuntimeError("the storage is closed")
-            if self._waiting + len(batch.entries) > self._room:
+            if not batch.only_counts and self._waiting + _size(batch) > self._room:
                 batch = Batch(None, counts=Counter(batch.counts) + Counter({"dropped:no_room": len(batch.entries)}))
             self._number += 1
-            self._waiting += len(batch.entries)
-            self._queues.setdefault(key, deque()).append((self._number, batch))
+            queue = self._queues.setdefault(key, deque())
+            if batch.only_counts and queue and queue[-1][1].only_counts and queue[-1][0] > self._writing:
+                _, last = queue.pop()
+                batch = join([last, batch])
+                self._waiting -= _size(last)
+            self._waiting += _size(batch)
+            queue.append((self._number, batch))
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="storage-writer", daemon=True)
                 self._thread.start()
@@ -91,12 +104,17 @@ class Writer:
         """See DataCollectionStorage.flush."""
         with self._changed:
             upto = self._number
+            failures = {k: self._failures.pop(k) for k in list(self._failures) if key in (None, k)}
+            listener = (key, failures)
+            self._listeners.append(listener)
             self._hurry = True
             self._changed.notify_all()
-            written = self._changed.wait_for(lambda: not self._waits(key, upto), timeout)
-            reasons = {k: self._set_aside.pop(k) for k in list(self._set_aside) if key in (None, k)}
-            if reasons:
-                raise StorageRefused(reasons)
+            try:
+                written = self._changed.wait_for(lambda: not self._waits(key, upto), timeout)
+            finally:
+                self._listeners = [other for other in self._listeners if other is not listener]
+            if failures:
+                raise StorageRefused(failures)
             if not written:
                 raise StorageUnavailable(f"not written within {timeout:g} s: {self._away}")
 
@@ -112,8 +130,9 @@ class Writer:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-            if self._waiting:
-                log.error("%d records were not written before the end; their coverage stays open", self._waiting)
+            lost = sum(len(batch.entries) for queue in self._queues.values() for _, batch in queue)
+            if lost:
+                log.error("%d records were not written before the end; their coverage stays open", lost)
         if self._thread is not None:
             self._thread.join(timeout)
 
@@ -127,48 +146,71 @@ class Writer:
                 if self._closed:
                     return
                 self._hurry = False
-                keys = list(self._queues)
+                keys, upto = list(self._queues), self._number
             try:
                 for key in keys:
-                    self._drain(key)
+                    self._drain(key, upto)
                 backoff.reset()
             except RetryLater as away:
                 pause = backoff.next()
-                log.warning("storage: %s; %d records wait, next try in %.1f s", away, self._waiting, pause)
                 with self._changed:
                     self._away = str(away)
+                    pause = min(pause, IMPATIENT) if self._listeners else pause
+                    log.warning("storage: %s; %d records wait, next try in %.1f s", away, self._waiting, pause)
                     self._changed.wait_for(lambda: self._closed or self._hurry, pause)
 
-    def _drain(self, key: str) -> None:
-        while first := self._first(key):
-            number, batch = first
+    def _drain(self, key: str, upto: int) -> None:
+        """Write what was enqueued of a key when the pass began, so that a busy key does not keep the others waiting."""
+        largest = LARGEST
+        while parts := self._parts(key, upto, largest):
             try:
-                self._write(key, batch)
+                self._write(key, join([batch for _, batch in parts]))
             except RetryLater:
                 raise
             except Exception as error:  # whatever is wrong with this batch must not stop the others
-                self._set_aside[key] = f"{type(error).__name__}: {error}"
-                log.error("storage: %d records of %s are set aside: %s", len(batch.entries), key, self._set_aside[key])
-            self._written(key, number)
+                if len(parts) > 1:
+                    largest = 0  # one of them is bad: write each by itself
+                    continue
+                self._set_aside(key, len(parts[0][1].entries), error)
+            self._written(key, parts[-1][0])
 
-    def _first(self, key: str) -> tuple[int, Batch] | None:
-        """Join a key's first batches as far as they go together; they stay queued until they are written."""
+    def _parts(self, key: str, upto: int, largest: int) -> list[tuple[int, Batch]]:
+        """Return a key's first batches as far as they go together; they stay queued until they are written."""
         with self._changed:
-            queue = self._queues.get(key)
-            if not queue:
-                return None
-            number, batch = queue[0]
-            for next_number, following in list(queue)[1:]:
-                if not batch.joins(following):
+            parts: list[tuple[int, Batch]] = []
+            kind: SeriesType | None = None
+            by: By | None = None
+            records = 0
+            for number, batch in self._queues.get(key, ()):
+                records += len(batch.entries)
+                batch_by = batch.covers.by if batch.covers else None
+                alike = batch.type in (kind or batch.type, None) and batch_by in (by or batch_by, None)
+                if parts and (not alike or records > largest or number > upto):
                     break
-                number, batch = next_number, batch.join(following)
-            return number, batch
+                parts.append((number, batch))
+                kind, by = kind or batch.type, by or batch_by
+            if not parts or parts[0][0] > upto:
+                return []
+            self._writing = max(self._writing, parts[-1][0])
+            return parts
+
+    def _set_aside(self, key: str, records: int, error: Exception) -> None:
+        reason = str(error) if isinstance(error, CollectionError) else f"{type(error).__name__}: {error}"
+        log.error("storage: %d records of %s are set aside: %s", records, key, reason)
+        with self._changed:
+            told = [failures for listened, failures in self._listeners if listened in (None, key)]
+            for failures in told or [self._failures]:
+                failures[key] = reason
 
     def _written(self, key: str, upto: int) -> None:
         with self._changed:
             queue = self._queues[key]
             while queue and queue[0][0] <= upto:
-                self._waiting -= len(queue.popleft()[1].entries)
+                self._waiting -= _size(queue.popleft()[1])
             if not queue:
                 del self._queues[key]
             self._changed.notify_all()
+
+
+def _size(batch: Batch) -> int:
+    return 1 + len(batch.entries)
