@@ -10,7 +10,7 @@ from typing import Any
 from celery.beat import ScheduleEntry, Scheduler
 
 from beat_schedule.schedule import build_schedule
-from collection.data_collector import phase
+from collection.data_collector import until_next
 from collection.errors import ConfigurationError, StorageUnavailable
 from collection.settings import current
 from collection.storage.redis_server import connect
@@ -99,7 +99,7 @@ class LeasedScheduler(Scheduler):
         self._feeds_changed = changed
         try:
             self._set(build_schedule())
-        except ConfigurationError as error:
+        except Exception as error:  # whatever is wrong with the file must not end what runs
             log.error("beat: the feeds file changed and is wrong; going on with the old one:\n%s", error)
 
     def _look_at_backlog(self) -> None:
@@ -124,9 +124,7 @@ class LeasedScheduler(Scheduler):
             return False
 
     def _next(self, name: str) -> float:
-        now, interval = time.time(), self._intervals[name]
-        offset = phase(name, interval)
-        return (now - offset) // interval * interval + interval + offset
+        return time.time() + until_next(name, self._intervals[name])
 
     def close(self) -> None:
         try:

@@ -19,7 +19,7 @@ from collection.data_collector import DataCollector
 from collection.data_collectors import CollectorFactory
 from collection.errors import CollectionError, ConfigurationError
 from collection.loading import load_feeds, unique_collectors
-from collection.local import claim, opened_storage
+from collection.local import REAL, claim, opened_storage
 from collection.output import Format, err, out, show_series, show_values, tell
 from collection.settings import current
 from collection.settings_table import settings_table
@@ -75,7 +75,7 @@ def run(feeds: FeedsArgument) -> None:
     factory = CollectorFactory(current())
     collectors = unique_collectors(load_feeds(feeds, factory))
     with opened_storage(current(), tell, create=True) as storage:
-        claim(storage, {collector.id: "the exchange" for collector in collectors})
+        claim(storage, dict.fromkeys((collector.id for collector in collectors), REAL))
         tell(f"{len(collectors)} collectors run; Ctrl-C stops them")
         asyncio.run(_until_stopped(DataCollector(collectors, storage).run, factory.clients.close))
 

@@ -10,7 +10,7 @@ from zlib import crc32
 
 from collection.backoff import LONGEST, Backoff
 from collection.data_collectors import DataSourceCollector
-from collection.errors import ConfigurationError, RetryLater
+from collection.errors import ConfigurationError, failure_name
 from collection.storage import DataCollectionStorage
 
 log = logging.getLogger(__name__)
@@ -36,23 +36,14 @@ class DataCollector:
                 async with asyncio.timeout(collector.deadline if collector.interval else None):
                     await collector.run(self._storage)
                 backoff.reset()
-                pause = until_next(collector) if collector.interval else backoff.next()
-            except RetryLater as error:
-                pause = max(backoff.next(), error.after or 0.0)
-                self._failed(collector, "retry_later", error, pause)
-            except ConfigurationError as error:
-                backoff.next()
-                pause = LONGEST
-                self._failed(collector, "configuration", error, pause)
-            except Exception as error:  # one collector's mistake must not end the others
-                pause = backoff.next()
-                self._failed(collector, "unexpected", error, pause)
-                log.debug("%s", collector.id, exc_info=True)
+                pause = until_next(collector.id, collector.interval) if collector.interval else backoff.next()
+            except Exception as error:  # one collector's failure must not end the others
+                pause = max(backoff.next(), getattr(error, "after", None) or 0.0)
+                if isinstance(error, ConfigurationError):
+                    pause = LONGEST
+                log.warning("%s: %s; next try in %.1f s", collector.id, str(error) or type(error).__name__, pause)
+                self._storage.count(collector.id, f"error:{failure_name(error)}")
             await asyncio.sleep(pause)
-
-    def _failed(self, collector: DataSourceCollector, name: str, error: Exception, pause: float) -> None:
-        log.warning("%s: %s; next try in %.1f s", collector.id, error or type(error).__name__, pause)
-        self._storage.count(collector.id, f"error:{name}")
 
 
 def phase(name: str, interval: float) -> float:
@@ -60,7 +51,6 @@ def phase(name: str, interval: float) -> float:
     return crc32(name.encode()) / 2**32 * interval
 
 
-def until_next(collector: DataSourceCollector) -> float:
+def until_next(name: str, interval: float) -> float:
     """Seconds until a polled collector is due again."""
-    interval = collector.interval or 0.0
-    return interval - (time.time() - phase(collector.id, interval)) % interval
+    return interval - (time.time() - phase(name, interval)) % interval

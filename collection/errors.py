@@ -50,3 +50,11 @@ class StorageRefused(CollectionError):
     def __init__(self, reasons: dict[str, str]) -> None:
         self.reasons = reasons
         super().__init__("; ".join(f"{key}: {reason}" for key, reason in reasons.items()))
+
+
+def failure_name(error: Exception) -> str:
+    """Name what became of a round that failed, as it is counted: `error:NAME`."""
+    for kind, name in ((TimeoutError, "deadline"), (RetryLater, "retry_later"), (ConfigurationError, "configuration")):
+        if isinstance(error, kind):
+            return name
+    return "unexpected"

@@ -10,6 +10,9 @@ from collection.errors import ConfigurationError
 from collection.settings import FOLDER, Settings
 from collection.storage import DataCollectionStorage, open_storage
 
+REAL = "the exchange"
+"""The source of what is not simulated."""
+
 
 @contextmanager
 def opened_storage(
@@ -40,6 +43,9 @@ def claim(storage: DataCollectionStorage, sources: Mapping[str, str]) -> None:
     Raises:
         ConfigurationError: The storage holds another source's data of a series.
     """
+    for key in sources:
+        if storage.latest(key):
+            storage.claim(key, REAL)  # unless it is claimed already: workers that are started by hand claim nothing
     noted = {key: storage.claim(key, source) for key, source in sources.items()}
     wrong = [
         f"{key} is stored from {noted[key]}, not from {source}: use another folder or Redis"

@@ -19,13 +19,13 @@ from collection.storage import SeriesInfo
 
 Format = Literal["table", "json", "csv"]
 
-out = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+out = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 200)
+err = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def tell(text: str) -> None:
     """Say something beside the output."""
-    err.print(text, style="dim", markup=False)
+    err.print(text, style="dim")
 
 
 def moment(timestamp: int | None) -> str:

@@ -6,6 +6,7 @@ import os
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
@@ -21,6 +22,7 @@ from pydantic_settings import (
 
 from collection.embedded import find_running
 from collection.errors import ConfigurationError
+from collection.names import check_exchange
 from collection.problems import problems
 from collection.text import Seconds, milliseconds, nearest
 
@@ -32,7 +34,23 @@ DOTENV = Path(".env")
 OTHER_VARIABLES = {"COLLECTION_REDIS_SERVER", "COLLECTION_REDIS_MODULE"}
 """Read by the embedded Redis itself."""
 
+SHORTEST_INTERVAL = 0.05
+"""Seconds between two polls, at the least."""
+
 Transport = Literal["auto", "poll", "stream"]
+
+
+def _well_formed(value: SecretStr, schemes: tuple[str, ...] | None) -> SecretStr:
+    """Check a URL, without showing any of it."""
+    try:
+        parts = urlsplit(value.get_secret_value())
+        parts.port  # noqa: B018  which is read here, and may be none
+    except ValueError:
+        parts = urlsplit("")
+    if not parts.scheme or "://" not in value.get_secret_value() or (schemes and parts.scheme not in schemes):
+        example = "redis://localhost:6379/0" if schemes is None else f"http://host:3128 ({', '.join(schemes)})"
+        raise ValueError(f"is no URL such as {example}; special characters of a password are percent-encoded")
+    return value
 
 
 class ExchangeSettings(BaseModel):
@@ -45,10 +63,15 @@ class ExchangeSettings(BaseModel):
     )
     urls: dict[str, Any] = Field({}, description="other addresses, as in ccxt's `urls['api']`")
     options: dict[str, Any] = Field({}, description="ccxt's options of this exchange")
-    proxy: SecretStr | None = Field(None, description="an HTTP or SOCKS proxy: http://…, socks5://…")
+    proxy: SecretStr | None = Field(None, description="a proxy: http://…, or with the extra `socks` socks5://…")
     api_key: SecretStr | None = Field(None, description="where market data needs a key")
     secret: SecretStr | None = Field(None, description="the key's secret")
     password: SecretStr | None = Field(None, description="the key's passphrase")
+
+    @field_validator("proxy")
+    @classmethod
+    def _proxy(cls, value: SecretStr | None) -> SecretStr | None:
+        return value and _well_formed(value, ("http", "https", "socks4", "socks5", "socks5h"))
 
 
 class Kinds(BaseModel):
@@ -85,6 +108,25 @@ class Settings(BaseSettings):
     start: str = Field(
         "now", description="where an empty series starts: now, earliest, or a time such as 2026-01-31T12:00"
     )
+
+    @field_validator("url", "storage_url", "broker_url")
+    @classmethod
+    def _url(cls, value: SecretStr | None) -> SecretStr | None:
+        return value and _well_formed(value, None)
+
+    @field_validator("exchanges")
+    @classmethod
+    def _known(cls, value: dict[str, ExchangeSettings]) -> dict[str, ExchangeSettings]:
+        for name in value:
+            check_exchange(name)
+        return value
+
+    @field_validator("intervals")
+    @classmethod
+    def _sensible(cls, value: Kinds) -> Kinds:
+        if value.trades < SHORTEST_INTERVAL:
+            raise ValueError(f"{value.trades:g} s is shorter than {SHORTEST_INTERVAL:g} s")
+        return value
 
     @field_validator("start")
     @classmethod
@@ -181,4 +223,6 @@ def _where(path: tuple[str, ...]) -> str:
         for name in variables:
             if name.upper() in parents:
                 return f"{place}: {name if name.upper() == variable else f'{name}: {path[-1]}'}"
+            if name.upper().startswith(f"{variable}__"):
+                return f"{place}: {name}"
     return f"{TOML}: {'.'.join(path)}"

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import click
 from kombu import Queue
+from kombu.transport import TRANSPORT_ALIASES
 
 from collection.errors import ConfigurationError
 from collection.settings import current
+from collection.storage import open_storage
 from workers.queues import CONTROL, POLLS
 
 try:
     broker_url = current().broker()
+    if broker_url.partition("://")[0] not in TRANSPORT_ALIASES:
+        raise ConfigurationError("broker URL: its scheme is none that Celery knows, such as redis://")
+    if current().storage().startswith("memory://"):
+        raise ConfigurationError("storage URL memory://: it ends with its process; workers need a Redis")
+    open_storage(current().storage()).close()
 except ConfigurationError as error:
     raise click.ClickException(str(error)) from None  # which the celery command shows in one line
 

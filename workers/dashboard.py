@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from rich.table import Table
+from rich.text import Text
 
 from collection.errors import CollectionError
 from collection.output import moment
@@ -74,8 +75,8 @@ class Dashboard:
                 moment(sample.last),
                 "–" if sample.lag is None else f"{sample.lag:,.1f} s",
                 f"{sample.counters.get('duplicate', 0):,}",
-                f"[red]{refused:,}[/red]" if refused else "0",
-                f"[red]{errors:,}[/red]" if errors else "0",
+                Text(f"{refused:,}", style="red" if refused else ""),
+                Text(f"{errors:,}", style="red" if errors else ""),
             )
         return table
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from collection.data_collectors import CollectorFactory
 from collection.errors import ConfigurationError
 from collection.loading import load_data_source_collectors
+from collection.local import REAL
 from collection.settings import FOLDER, Settings, current
 from collection.simulator import Simulator
 from workers.children import Child
@@ -72,9 +73,14 @@ def make_plan(feeds: Path | None, simulation: Simulation | None, transport: str)
     if transport != "auto":
         variables["COLLECTION_EXCHANGES"] = _with_transport(variables, feeds, transport)
     variables["COLLECTION_FEEDS"] = str(feeds.resolve())
-    factory = CollectorFactory(_settings_with(variables))
+    as_children_will = _settings_with(variables)
+    if simulator_url and (wrong := _beside_the_simulator(as_children_will, variables)):
+        raise ConfigurationError(
+            f"exchanges.{SIMULATED}.{wrong} is set and would bypass the simulation: unset it first"
+        )
+    factory = CollectorFactory(as_children_will)
     collectors = [collector.id for collector in load_data_source_collectors(feeds, factory)]
-    sources = {name: simulation.source(name.split(":", 2)[2]) if simulation else "the exchange" for name in collectors}
+    sources = {name: simulation.source(name.split(":", 2)[2]) if simulation else REAL for name in collectors}
     flower_port = _free_port(5555)
     celery = ["celery", "--quiet", "-A"]
     children = [
@@ -139,7 +145,8 @@ def _simulate_arguments(simulation: Simulation, markets: list[str], port: int) -
 
 def _point_at(port: int, settings: Settings) -> dict[str, str]:
     """Point the exchange at the simulator: its first trade on, polled every second."""
-    exchange = {
+    exchange: dict[str, Any] = {
+        **dict.fromkeys(("proxy", "api_key", "secret", "password")),
         "urls": Simulator(markets=["ANY/ONE"], port=port).ccxt_urls(),
         "options": {"fetchMarkets": {"types": ["spot"]}, "fetchCurrencies": False},
     }
@@ -148,6 +155,13 @@ def _point_at(port: int, settings: Settings) -> dict[str, str]:
         "COLLECTION_START": "earliest",
         "COLLECTION_INTERVALS": json.dumps({"trades": min(1.0, settings.intervals.trades)}),
     }
+
+
+def _beside_the_simulator(settings: Settings, variables: Mapping[str, str]) -> str | None:
+    """Name a setting of the exchange that is not the simulator's own."""
+    wanted = json.loads(variables["COLLECTION_EXCHANGES"])[SIMULATED]
+    found = settings.exchange(SIMULATED)
+    return next((name for name, value in wanted.items() if name != "transport" and getattr(found, name) != value), None)
 
 
 def _with_transport(variables: Mapping[str, str], feeds: Path, transport: str) -> str:

@@ -43,7 +43,8 @@ def run_up(plan: Plan, duration: float | None) -> bool:
     with _redis() as redis, open_storage(redis.url if redis else current().storage()) as storage:
         claim(storage, plan.sources)
         try:
-            _start(plan, stop)
+            if not _start(plan, stop):
+                return True
             _watch(plan, redis, storage, stop, time.monotonic() + duration if duration else None)
             tell("stopping …")
             # Beat first, so that no new work comes; the worker ends what it does; the rest has nothing left to do.
@@ -65,7 +66,8 @@ def _redis() -> Iterator[EmbeddedRedis | None]:
         yield server
 
 
-def _start(plan: Plan, stop: threading.Event) -> None:
+def _start(plan: Plan, stop: threading.Event) -> bool:
+    """Start all processes; False where it was stopped meanwhile."""
     if plan.simulator and plan.simulator_url:
         plan.simulator.start()
         until = time.monotonic() + 30
@@ -73,8 +75,10 @@ def _start(plan: Plan, stop: threading.Event) -> None:
             if plan.simulator.pid is None or time.monotonic() > until:
                 raise ConfigurationError(f"the simulator does not start:\n{_tail(plan.simulator)}")
             stop.wait(0.05)
-    for child in plan.children:
-        child.start()
+    if not stop.is_set():
+        for child in plan.children:
+            child.start()
+    return not stop.is_set()
 
 
 def _watch(
@@ -131,11 +135,13 @@ def _audit(plan: Plan, url: str, storage: DataCollectionStorage) -> bool:
     for key in plan.collectors:
         market = key.split(":", 2)[2]
         trades = [value for _, value in storage.fetch(key) if isinstance(value, Trade)]
+        if not trades:
+            out.print(f"{key}: nothing stored yet", style="yellow")
+            continue
         trades.sort(key=lambda trade: int(trade.id))
-        upto = f"?until={trades[-1].id}" if trades else ""
         # What was published after the last poll is not lost: the next one reads on from there.
-        truth = _get(f"{url}/_truth/{urllib.parse.quote(market, safe='')}{upto}")
-        same = bool(trades) and truth["count"] == len(trades) and truth["digest"] == digest(trades)
+        truth = _get(f"{url}/_truth/{urllib.parse.quote(market, safe='')}?until={trades[-1].id}")
+        same = truth["count"] == len(trades) and truth["digest"] == digest(trades)
         equal &= same
         verdict = "equal to" if same else f"NOT equal to the {truth['count']:,} of"
         out.print(

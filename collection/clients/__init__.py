@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collection.clients.base import CEXClient, Cursor, Page, Refused, Start, check_exchange, check_market
+from collection.clients.base import CEXClient, Cursor, Page, Refused, Start
 from collection.clients.ccxt_client import CCXTClient
 from collection.settings import Settings
 
-__all__ = ["CEXClient", "Clients", "Cursor", "Page", "Refused", "Start", "check_exchange", "check_market"]
+__all__ = ["CEXClient", "Clients", "Cursor", "Page", "Refused", "Start"]
 
 
 class Clients:

@@ -83,12 +83,9 @@ class CCXTClient(CEXClient):
             first = 0 if after.at == "earliest" else await self._first_id_since(paging, market, int(after.at))
             params, limit = {paging.parameter: first}, paging.limit
         trades, refused = await self._fetch(market, None, limit, params)
-        # A refused record was read all the same: its id is no hole.
-        ids = [
-            number
-            for text in (*(t.id for t in trades), *(r.id for r in refused))
-            if (number := integer_id(text)) is not None
-        ]
+        # A refused record was read all the same: its id is no hole. One in the future may be right, and our clock slow.
+        refused_ids = [record.id for record in refused if record.reason != "in_the_future"]
+        ids = [number for text in (*(t.id for t in trades), *refused_ids) if (number := integer_id(text)) is not None]
         return Page(trades, refused, Covers("id", covered_ids(ids, position)), len(set(ids)) >= limit > 1)
 
     async def _page_by_time(self, market: str, after: Cursor | Start) -> Page:
@@ -98,17 +95,24 @@ class CCXTClient(CEXClient):
         quiet = cursor is not None and max((t.timestamp for t in trades), default=0) <= cursor.position + 1
         if cursor and quiet and cursor.position < _now() - QUIET_MS:
             # Some exchanges look only so far from `since`: what came after a long silence shows in the newest page.
-            trades, refused = await self._fetch(market, None, 1000, {})
+            newest, newest_refused = await self._fetch(market, None, 1000, {})
+            intervals, more = covered_times(newest or trades, cursor, _now())
+            return Page([*trades, *newest], [*refused, *newest_refused], Covers("time", intervals), more)
         intervals, more = covered_times(trades, cursor, _now())
         return Page(trades, refused, Covers("time", intervals), more)
 
     async def _first_id_since(self, paging: IdPaging, market: str, start: int) -> int:
         """Find the first trade at or after a time by halving: asking by time reaches an hour only."""
-        newest, _ = await self._fetch(market, None, 1, {})
-        low, high = 0, max((int(trade.id) for trade in newest), default=0)
+        newest, refused = await self._fetch(market, None, 1, {})
+        ids = [integer_id(text) for text in (*(trade.id for trade in newest), *(record.id for record in refused))]
+        low, high = 0, max((number for number in ids if number is not None), default=0)
         while low < high:
             middle = (low + high) // 2
-            found, _ = await self._fetch(market, None, 1, {paging.parameter: middle})
+            found, refused = await self._fetch(market, None, 1, {paging.parameter: middle})
+            if refused and not found:
+                raise RetryLater(
+                    f"{self.exchange}: where {market} had got to at {start} can't be told: {refused[0].reason}"
+                )
             if found and found[0].timestamp < start:
                 low = max(middle, int(found[0].id)) + 1
             else:
@@ -139,7 +143,7 @@ class CCXTClient(CEXClient):
             if not known and (not self._loaded or time.monotonic() > self._loaded + RELOAD):
                 await self._ccxt.load_markets(bool(self._loaded))
                 self._loaded = time.monotonic()
-                self._ccxt.number = str  # exact digits; the markets' own numbers are read as ccxt reads them
+                self._ccxt.number = str  # exact digits
             self._ccxt.market(market)
 
     @asynccontextmanager

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collection.clients import Clients, check_exchange, check_market
+from collection.clients import Clients
 from collection.data_collectors.base import DataSourceCollector
 from collection.data_collectors.trades_data_collector import TradesDataCollector
 from collection.errors import ConfigurationError
+from collection.names import check_exchange, check_market
 from collection.settings import Settings
 from collection.text import nearest
 

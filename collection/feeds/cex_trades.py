@@ -6,9 +6,9 @@ from typing import Literal, cast
 
 from pydantic import ValidationInfo, field_validator
 
-from collection.clients import check_exchange, check_market
 from collection.data_collectors import CollectorFactory, DataSourceCollector
 from collection.feeds.base import PriceFeed
+from collection.names import check_exchange, check_market
 from collection.records import series_key
 from collection.text import Seconds, shortly
 

@@ -29,4 +29,4 @@ def open_storage(url: str) -> DataCollectionStorage:
         return RedisStorage(url)
     if separator and scheme == "memory":
         return MemoryStorage()
-    raise ConfigurationError(f"storage URL {scheme}://…: known are redis://, rediss://, unix:// and memory://")
+    raise ConfigurationError("storage URL: known are redis://, rediss://, unix:// and memory://")

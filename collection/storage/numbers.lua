@@ -8,7 +8,7 @@ local known = redis.call('HMGET', meta, 'type', 'floor')
 if known[1] and known[1] ~= 'number' then
   return redis.error_reply('MIXED the series holds values of type ' .. known[1] .. ', not number')
 end
-redis.call('HSET', meta, 'type', 'number')
+redis.call('HSET', meta, 'type', 'number', 'layout', module and 'ts' or 'z')
 if module and redis.call('EXISTS', series) == 0 then
   redis.call('TS.CREATE', series, 'DUPLICATE_POLICY', 'LAST', 'LABELS', 'series', key)
 end

@@ -8,9 +8,10 @@ from typing import Any
 
 import redis
 from redis.backoff import NoBackoff
+from redis.exceptions import AuthorizationError, NoPermissionError
 from redis.retry import Retry
 
-from collection.errors import ConfigurationError, StorageUnavailable
+from collection.errors import CollectionError, ConfigurationError, StorageUnavailable
 
 INDEX = "qc:series"
 """The set of the keys of all series."""
@@ -22,7 +23,7 @@ _BUSY = ("OOM", "MISCONF", "LOADING", "READONLY", "BUSY", "CLUSTERDOWN", "TRYAGA
 def connect(url: str) -> redis.Redis:
     """Make a client whose calls end within seconds; it connects with its first call."""
     try:
-        return redis.Redis.from_url(
+        client = redis.Redis.from_url(
             url,
             protocol=2,
             socket_timeout=5,
@@ -30,8 +31,12 @@ def connect(url: str) -> redis.Redis:
             health_check_interval=30,
             retry=Retry(NoBackoff(), 1),  # once, for a connection that went stale; the rest is for our own backoff
         )
-    except ValueError as error:
-        raise ConfigurationError(f"storage URL: {error}") from None
+        client.connection_pool.make_connection()  # which connects to nothing yet, but reads the options
+        return client
+    except (TypeError, ValueError):
+        raise ConfigurationError(
+            "the storage URL is malformed: redis://:PASSWORD@host:6379/0, percent-encoded"
+        ) from None
 
 
 def series_name(key: str, part: str = "") -> str:
@@ -41,17 +46,22 @@ def series_name(key: str, part: str = "") -> str:
 
 @contextlib.contextmanager
 def server_errors() -> Iterator[None]:
-    """Turn what Redis says when it is away or takes no writes into StorageUnavailable."""
+    """Turn what Redis says into our errors: StorageUnavailable where it is away, takes no writes or no login.
+
+    A login may be mended while what was stored waits, so it is no reason to give that up.
+    """
     try:
         yield
-    except redis.AuthenticationError as error:
-        raise ConfigurationError(f"Redis refuses the login of the storage URL: {error}") from error
+    except (redis.AuthenticationError, AuthorizationError, NoPermissionError) as error:
+        raise StorageUnavailable(f"Redis refuses the login of the storage URL: {error}") from error
     except (redis.ConnectionError, redis.TimeoutError) as error:
         raise StorageUnavailable(f"Redis is away: {error}") from error
     except redis.ResponseError as error:
         if str(error).startswith(_BUSY) or isinstance(error, redis.ReadOnlyError | redis.OutOfMemoryError):
             raise StorageUnavailable(f"Redis takes no writes: {error}") from error
-        raise
+        raise CollectionError(f"Redis: {error}") from error
+    except redis.RedisError as error:
+        raise CollectionError(f"Redis: {error}") from error
 
 
 def call(client: redis.Redis, *command: object) -> Any:

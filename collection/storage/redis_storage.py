@@ -69,7 +69,7 @@ class RedisStorage(DataCollectionStorage):
                 self._redis.sadd(INDEX, key)
 
     def fetch(self, key: str, start_time: int | None = None, end_time: int | None = None) -> list[tuple[int, Any]]:
-        start, end = max(start_time or 0, 0), END if end_time is None else end_time
+        start, end = max(start_time or 0, 0), END if end_time is None else min(end_time, END)
         with server_errors():
             series_type = self._type(key)
             if series_type is None or end < start:

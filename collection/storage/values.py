@@ -60,7 +60,7 @@ def _read_extension(code: int, data: memoryview) -> Any:
     raise RecordRefused("unknown_extension", f"msgpack extension {code}")
 
 
-_encode = msgspec.msgpack.Encoder().encode
+_encode = msgspec.msgpack.Encoder(order="deterministic").encode
 _decode_trades = msgspec.msgpack.Decoder(list[_TradeRow]).decode
 _decode_values = msgspec.msgpack.Decoder(list[Any], ext_hook=_read_extension).decode
 _SIDE: dict[bool | None, Literal["buy", "sell"] | None] = {True: "buy", False: "sell", None: None}
@@ -84,6 +84,13 @@ def encode(value: Any, timestamp: int) -> tuple[SeriesType, Entry | Number]:
     """Turn a value into what is written; raise RecordRefused, naming the place, for one that can't be kept."""
     if type(timestamp) is not int or not 0 < timestamp <= LAST_TIMESTAMP:
         raise RecordRefused("bad_timestamp", f"{timestamp!r} is not a Unix time in whole milliseconds")
+    try:
+        return _encoded(value, timestamp)
+    except (AttributeError, KeyError, TypeError, UnicodeError) as error:
+        raise RecordRefused("bad_value", f"{type(error).__name__}: {error}") from None
+
+
+def _encoded(value: Any, timestamp: int) -> tuple[SeriesType, Entry | Number]:
     if isinstance(value, Trade):
         return "trade", _encode_trade(value, timestamp)
     if isinstance(value, int | float) and not isinstance(value, bool):

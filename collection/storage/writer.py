@@ -58,10 +58,10 @@ def join(batches: Sequence[Batch]) -> Batch:
 class Writer:
     """Hands batches, in the order of each series, to `write`, which raises RetryLater where the server is away.
 
-    A batch that can't be written for its own sake is set aside, logged, and told to those who wait for its key, or else
-    to the next who does; it stops nobody. While the server is away batches wait, at most `room` records of them: beyond
-    that the newest are left out whole and counted as `dropped:no_room`; what they would have covered stays open and is
-    read again.
+    A batch that can't be written for its own sake is set aside, logged, and told to those who wait for its key, or
+    else to the next who does; it stops nobody. While the server is away batches wait, `room` of them and their records
+    together: beyond that the newest are left out whole and counted as `dropped:no_room`; what they would have covered
+    stays open and is read again.
     """
 
     def __init__(self, write: Callable[[str, Batch], None], *, delay: float = 0.05, room: int = 500_000) -> None:

@@ -85,6 +85,16 @@ def test_query_prints_csv_json_and_tables(filled: str) -> None:
     assert collection("query", "state", "--format", "csv").stdout.endswith('"{""a"":[1,null]}"\n')
 
 
+def test_tables_show_names_as_they_are(filled: str) -> None:
+    with RedisStorage(filled) as storage:
+        storage.store_batch("trades:gemini:BTC/USD", [(one.timestamp, one) for one in [trade(1)]])
+        storage.store("v:[bold]", "[red]text[/red] :smile:", trade(1).timestamp)
+    out = collection("series").stdout
+    assert "trades:gemini:BTC/USD" in out
+    assert "v:[bold]" in out
+    assert "[red]text[/red] :smile:" in collection("query", "v:[bold]").stdout
+
+
 def test_series_lists_what_is_stored(filled: str) -> None:
     out = collection("series").stdout
     assert re.search(r"price:BTC +number +1 ", out)
@@ -110,6 +120,7 @@ def test_series_lists_what_is_stored(filled: str) -> None:
         (["up", "--simulate", "--transport", "stream"], "trades can only be polled as yet"),
         (["up", "--simulate", "--duration", "soon"], "--duration: 'soon' is no duration"),
         (["simulate", "--market", "BTCUSDT"], "BTCUSDT"),
+        (["query", "price:BTC", "--last", "0"], "Invalid value for '--last'"),
         (["run", "nowhere.toml"], "nowhere.toml: there is no such feeds file"),
     ],
 )
@@ -137,6 +148,47 @@ def test_without_a_redis_one_line_says_what_to_do(command: list[str]) -> None:
     assert done.stderr.strip() == (
         "Error: no Redis: run `collection up` in this folder, or set COLLECTION_URL=redis://localhost:6379/0"
     )
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"STORAGE_URL": "memory://"}, "Error: storage URL memory://: it ends with its process; workers need a Redis"),
+        (
+            {"BROKER_URL": "http://127.0.0.1"},
+            "Error: broker URL: its scheme is none that Celery knows, such as redis://",
+        ),
+        ({"URL": "redis://127.0.0.1:1/0?bogus=1"}, "Error: the storage URL is malformed: "),
+    ],
+    ids=str,
+)
+def test_a_worker_with_urls_that_cannot_work_says_so_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], message: str
+) -> None:
+    for name, value in {"URL": "redis://127.0.0.1:1/0", **variables}.items():
+        monkeypatch.setenv(f"COLLECTION_{name}", value)
+    command = [sys.executable, "-m", "celery", "-A", "workers", "worker", "-Q", "polls"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode != 0
+    assert done.stderr.startswith(message)
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_simulation_takes_nothing_of_how_the_real_exchange_is_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("collection.toml").write_text('[exchanges.binance]\nproxy = "http://127.0.0.1:9"\n')
+    monkeypatch.setenv("COLLECTION_EXCHANGES__BINANCE__URLS", '{"public": "http://127.0.0.1:9"}')
+    done = collection("up", "--simulate", code=1)
+    assert "Error: exchanges.binance.urls is set and would bypass the simulation: unset it first" in done.stderr
+    monkeypatch.delenv("COLLECTION_EXCHANGES__BINANCE__URLS")
+    assert "5 collectors" in collection("up", "--simulate", "--duration", "8").stderr
+    assert "20 trades" in collection("query", "trades:binance:BTC/USDT", "--last", "20").stderr.replace(
+        "values", "trades"
+    )
+
+
+def test_a_simulation_takes_no_series_that_workers_filled_from_the_exchange(filled: str) -> None:
+    done = collection("up", "--simulate", code=1)
+    assert "trades:binance:BTC/USDT is stored from the exchange, not from the simulation" in done.stderr
 
 
 @pytest.mark.parametrize("command", ["check", "run", "simulate", "series", "query", "up"])
@@ -194,7 +246,7 @@ def test_a_folder_of_simulated_data_takes_no_other() -> None:
     Path("feeds.toml").write_text(
         '[[feeds]]\nname = "x"\ntype = "cex_trades"\nexchange = "binance"\nmarket = "BTC/USDT"\nwindow = "5m"\n'
     )
-    collection("up", "--simulate", "--duration", "1", code=1)  # too short to store anything, and it says so
+    collection("up", "--simulate", "--duration", "6")
     done = collection("run", "feeds.toml", code=1)
     assert "trades:binance:BTC/USDT is stored from the simulation with seed 1" in done.stderr
     done = collection("up", "--simulate", "--seed", "2", code=1)

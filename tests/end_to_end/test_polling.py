@@ -151,6 +151,28 @@ async def test_redis_killed_and_back_loses_nothing(
         nodes.teardown()
 
 
+async def test_a_worker_with_a_retry_pending_survives_a_restart_of_redis(
+    nodes: Nodes, port: int, tmp_path: Path, write_feeds: Callable[..., None]
+) -> None:
+    """The exchange is not there, so polls are retried; the third retry is seconds away when Redis is killed."""
+    from collection.embedded import EmbeddedRedis
+
+    write_feeds("AAA/USDT", "BBB/USDT", "CCC/USDT")
+    with EmbeddedRedis(tmp_path / "own") as server:
+        nodes.variables |= {"COLLECTION_URL": server.url, "COLLECTION_INTERVALS": '{"trades": "20s"}'}
+        worker, _ = nodes.worker(), nodes.beat()
+        await until(lambda: worker.logs().count("Retry in") >= 9, 60)
+        assert server.process is not None
+        server.process.kill()
+        server.process.wait()
+        await until(lambda: "connection to broker lost" in worker.logs().lower(), 20)
+        server.start()
+        before = worker.logs().count("received")
+        await until(lambda: worker.logs().count("received") > before, 40)
+        assert worker.container.status == "running"
+        nodes.teardown()
+
+
 async def test_messages_that_piled_up_are_worked_off_as_one(
     nodes: Nodes, store: RedisStorage, port: int, write_feeds: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -222,12 +222,26 @@ def deep() -> list[Any]:
         ({"a": {3}}, r"bad_type: value\.a is of type set"),
         (object(), "bad_type: value is of type object"),
         (deep(), "too_deep"),
+        ("\ud800", "bad_value: UnicodeEncodeError"),
+        (trade(1, NOON, side="BUY"), "bad_value: KeyError: 'BUY'"),
     ],
     ids=lambda part: str(part)[:30],
 )
 def test_what_cannot_be_kept_is_a_clear_error_at_once(storage: DataCollectionStorage, value: Any, reason: str) -> None:
     with pytest.raises(RecordRefused, match=reason):
         storage.store("state", value, NOON)
+
+
+def test_equal_dicts_are_one_value_whatever_the_order_of_their_keys(storage: DataCollectionStorage) -> None:
+    storage.store("state", {"a": 1, "b": 2}, NOON)
+    storage.store("state", {"b": 2, "a": 1}, NOON)
+    storage.flush()
+    assert storage.counters("state") == {"new": 1, "duplicate": 1}
+
+
+def test_times_beyond_all_bounds_are_bounds(storage: DataCollectionStorage) -> None:
+    put(storage, trade(1, NOON))
+    assert len(storage.fetch(KEY, -(2**70), 2**70)) == 1
 
 
 @pytest.mark.parametrize("timestamp", [0, -1, 1.5, True, 1_767_268_800_000_000, "1"])

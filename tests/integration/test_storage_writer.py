@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -127,7 +128,7 @@ async def test_beyond_its_room_the_writer_leaves_out_whole_batches_and_counts_th
             raise RetryLater("away")
         written.append(batch)
 
-    writer = Writer(write, room=10)
+    writer = Writer(write, room=13)  # two batches with ten records, and the count of what is left out
     writer.put("a", Batch("value", entries(8), Covers("id", [Interval(0, 8)])))
     writer.put("a", Batch("value", entries(8), Covers("id", [Interval(8, 16)])))
     writer.put("b", Batch("value", entries(2)))
@@ -158,6 +159,111 @@ async def test_a_batch_that_cannot_be_written_is_set_aside_and_told_once() -> No
     assert written == ["good"]
     with pytest.raises(RuntimeError, match="closed"):
         writer.put("good", Batch("value", entries(1)))
+
+
+async def test_a_failure_is_told_to_all_who_wait_for_it_and_to_no_later_one() -> None:
+    go = threading.Event()
+
+    def write(key: str, batch: Batch) -> None:
+        go.wait(5)
+        raise ZeroDivisionError("poison")
+
+    writer, told = Writer(write), Counter[str]()
+
+    def flush(key: str | None) -> None:
+        try:
+            writer.flush(key, 5)
+            told["nothing"] += 1
+        except StorageRefused:
+            told["failure"] += 1
+
+    writer.put("k", Batch("value", entries(1)))
+    threads = [threading.Thread(target=flush, args=(key,)) for key in (None, "k", "k")]
+    for thread in threads:
+        thread.start()
+    await until(lambda: len(writer._listeners) == 3)
+    go.set()
+    for thread in threads:
+        thread.join()
+    flush("k")
+    writer.close()
+    assert told == {"failure": 3, "nothing": 1}
+
+
+async def test_of_batches_written_together_only_the_bad_one_is_set_aside() -> None:
+    written: list[int] = []
+
+    def write(key: str, batch: Batch) -> None:
+        if any(entry[1] == 13 for entry in batch.entries):
+            raise ValueError("thirteen")
+        written.extend(int(entry[1]) for entry in batch.entries)
+
+    writer = Writer(write, delay=0.2)
+    for entry in entries(20):
+        writer.put("k", Batch("value", [entry]))
+    with pytest.raises(StorageRefused, match="k: ValueError: thirteen"):
+        writer.flush("k", 5)
+    writer.close()
+    assert written == [number for number in range(20) if number != 13]
+
+
+async def test_a_busy_key_keeps_no_other_waiting() -> None:
+    writer, done = Writer(lambda key, batch: time.sleep(0.002)), threading.Event()
+
+    def keep_busy() -> None:
+        while not done.is_set():
+            writer.put("busy", Batch("value", entries(1)))
+
+    busy = threading.Thread(target=keep_busy)
+    busy.start()
+    try:
+        for _ in range(3):
+            writer.put("calm", Batch("value", entries(1)))
+            writer.flush("calm", 5)
+    finally:
+        done.set()
+        busy.join()
+        writer.close()
+
+
+async def test_while_the_server_is_away_memory_is_bounded_whatever_is_stored() -> None:
+    def write(key: str, batch: Batch) -> None:
+        raise RetryLater("away")
+
+    writer = Writer(write, room=100)
+    for _ in range(10_000):
+        writer.put("k", Batch("value", entries(1)))
+        writer.put("k", Batch(None, counts={"refused:no_price": 1}))
+    [queue] = writer._queues.values()
+    assert len(queue) < 110
+    assert sum(batch.counts.get("dropped:no_room", 0) for _, batch in queue) > 9_900
+    assert sum(batch.counts.get("refused:no_price", 0) for _, batch in queue) == 10_000
+    writer.close(0.1)
+
+
+def test_a_login_that_is_refused_for_a_while_costs_nothing(server: EmbeddedRedis, own: RedisStorage) -> None:
+    put(own, 1, 1)
+    own.flush()
+    with connect(server.url) as client:
+        client.execute_command("ACL", "SETUSER", "default", "-evalsha", "-eval")
+        put(own, 2, 10)
+        with pytest.raises(StorageUnavailable, match="refuses the login"):
+            own.flush(timeout=0.5)
+        client.execute_command("ACL", "SETUSER", "default", "+@all")
+    own.flush()
+    assert own.coverage(KEY).end == 11
+
+
+def test_numbers_stored_without_the_module_stay_readable_when_the_server_gains_it(tmp_path: Path) -> None:
+    with EmbeddedRedis(tmp_path / "own", modules=False) as plain, RedisStorage(plain.url) as storage:
+        storage.store("price", 1.5, 1_767_225_600_000)
+        storage.flush()
+    with EmbeddedRedis(tmp_path / "own") as richer, RedisStorage(richer.url) as storage:
+        storage.store("price", 2.5, 1_767_225_600_001)
+        storage.store("other", 3.5, 1_767_225_600_001)
+        storage.flush()
+        assert storage.fetch("price") == [(1_767_225_600_000, 1.5), (1_767_225_600_001, 2.5)]
+        assert [info.records for info in storage.info(["price", "other"])] == [2, 1]
 
 
 async def test_small_batches_are_written_together() -> None:

@@ -40,7 +40,7 @@ def test_storage_and_broker_share_one_url_unless_they_have_their_own(monkeypatch
 
 def test_no_secret_shows_in_a_repr(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("URL", "EXCHANGES__BINANCE__API_KEY", "EXCHANGES__BINANCE__SECRET", "EXCHANGES__BINANCE__PROXY"):
-        monkeypatch.setenv(f"COLLECTION_{name}", "redis://:hush@host")
+        monkeypatch.setenv(f"COLLECTION_{name}", "http://:hush@host")
     assert "hush" not in repr(load_settings())
     assert "hush" not in str(load_settings())
 
@@ -60,6 +60,12 @@ def test_no_secret_shows_in_a_repr(monkeypatch: pytest.MonkeyPatch) -> None:
             "COLLECTION_EXCHANGES__BINANCE__TRANSPORT: input should be 'auto', 'poll' or 'stream', not 'pol'",
         ),
         ("START", "soon", "COLLECTION_START: 'soon' is neither 'now', 'earliest' nor a time such as 2026-01-31T12:00"),
+        ("INTERVALS__TRADES", "1ms", "COLLECTION_INTERVALS__TRADES: 0.001 s is shorter than 0.05 s"),
+        (
+            "EXCHANGES__KRAKN__PROXY",
+            "http://h",
+            "COLLECTION_EXCHANGES__KRAKN__PROXY: 'krakn' is no exchange that ccxt knows; did you mean 'kraken'?",
+        ),
         ("INTERVALS__TRADES", "0s", "COLLECTION_INTERVALS__TRADES: '0s' is no duration above zero"),
         (
             "EXCHANGES__BINANCE__URLS",
@@ -98,6 +104,25 @@ def test_a_secret_of_the_wrong_type_is_not_shown() -> None:
     [line] = mistakes()
     assert line.startswith("collection.toml: exchanges.binance.secret: ")
     assert "123456" not in line
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("URL", "hush"),
+        ("URL", "redis://:hush#x@127.0.0.1:1/0"),
+        ("STORAGE_URL", "redis:hush"),
+        ("EXCHANGES__BINANCE__PROXY", "user:hush@host:1"),
+        ("EXCHANGES__BINANCE__PROXY", "ftp://user:hush@host:1"),
+    ],
+)
+def test_a_malformed_url_is_an_error_that_shows_none_of_it(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(f"COLLECTION_{name}", value)
+    [line] = mistakes()
+    assert line.startswith(f"environment: COLLECTION_{name}: is no URL such as ")
+    assert "hush" not in line
 
 
 def test_a_file_that_is_no_toml_is_named() -> None:

@@ -1,0 +1,37 @@
+"""The names of exchanges and markets: which are known, and which are well-formed."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+from collection.text import nearest
+
+
+@cache
+def known_exchanges() -> frozenset[str]:
+    """The ids of the exchanges that ccxt reaches, read from its files: importing it takes most of a second."""
+    spec = find_spec("ccxt")
+    folders = spec.submodule_search_locations if spec else None
+    if not folders:
+        return frozenset()
+    modules = Path(folders[0], "async_support").glob("*.py")
+    return frozenset(module.stem for module in modules if not module.stem.startswith("_"))
+
+
+def check_exchange(exchange: str) -> str:
+    """Return the id of a known exchange; raise ValueError, naming the nearest, for another."""
+    if exchange not in known_exchanges():
+        raise ValueError(f"{exchange!r} is no exchange that ccxt knows{nearest(exchange, known_exchanges())}")
+    return exchange
+
+
+def check_market(market: str) -> str:
+    """Return a well-formed market; raise ValueError for another. Whether it is traded, only the exchange knows."""
+    if not re.fullmatch(r"[^\s/:{}\"'\\]+/[^\s/:{}\"'\\]+(:[^\s/:{}\"'\\]+)?", market):
+        raise ValueError(f"{market!r} is no market such as 'BTC/USDT' (base/quote, or base/quote:settle)")
+    if market != market.upper():
+        raise ValueError(f"{market!r} is no market{nearest(market, [market.upper()], str.upper)}")
+    return market
