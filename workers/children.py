@@ -17,14 +17,20 @@ _PR_SET_PDEATHSIG = 1
 
 
 class Child:
-    """One child process with its log file; `look` starts it again, with backoff, when it has died."""
+    """One child process with its log file; `look` starts it again, with backoff, when it has died.
 
-    def __init__(self, name: str, arguments: Sequence[str], variables: Mapping[str, str], log: Path) -> None:
+    It inherits the environment, but for the variables whose names begin with `without`.
+    """
+
+    def __init__(
+        self, name: str, arguments: Sequence[str], variables: Mapping[str, str], log: Path, without: str = ""
+    ) -> None:
         self.name = name
         self.log = log
         self.restarts = 0
         self._arguments = [sys.executable, "-m", *arguments]
-        self._environment = {**os.environ, **variables, "PYTHONUNBUFFERED": "1"}
+        inherited = {name: value for name, value in os.environ.items() if not (without and name.startswith(without))}
+        self._environment = {**inherited, **variables, "PYTHONUNBUFFERED": "1"}
         self._backoff = Backoff()
         self._process: subprocess.Popen[bytes] | None = None
         self._began = 0.0

@@ -13,7 +13,7 @@ from workers.queues import CONTROL, POLLS
 
 try:
     broker_url = current().broker()
-    if broker_url.partition("://")[0] not in TRANSPORT_ALIASES:
+    if broker_url.partition("://")[0].partition("+")[0] not in TRANSPORT_ALIASES:
         raise ConfigurationError("broker URL: its scheme is none that Celery knows, such as redis://")
     if current().storage().startswith("memory://"):
         raise ConfigurationError("storage URL memory://: it ends with its process; workers need a Redis")

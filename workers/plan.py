@@ -96,7 +96,9 @@ def make_plan(feeds: Path | None, simulation: Simulation | None, transport: str)
 
 
 def _child(name: str, arguments: list[str], variables: Mapping[str, str]) -> Child:
-    return Child(name, arguments, variables, FOLDER / "logs" / f"{name}.log")
+    # What says how the real exchange is reached is no part of a simulation.
+    without = f"COLLECTION_EXCHANGES__{SIMULATED.upper()}__" if "COLLECTION_START" in variables else ""
+    return Child(name, arguments, variables, FOLDER / "logs" / f"{name}.log", without)
 
 
 def _settings_with(variables: Mapping[str, str]) -> Settings:

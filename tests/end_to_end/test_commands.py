@@ -120,7 +120,6 @@ def test_series_lists_what_is_stored(filled: str) -> None:
         (["up", "--simulate", "--transport", "stream"], "trades can only be polled as yet"),
         (["up", "--simulate", "--duration", "soon"], "--duration: 'soon' is no duration"),
         (["simulate", "--market", "BTCUSDT"], "BTCUSDT"),
-        (["query", "price:BTC", "--last", "0"], "Invalid value for '--last'"),
         (["run", "nowhere.toml"], "nowhere.toml: there is no such feeds file"),
     ],
 )
@@ -175,15 +174,15 @@ def test_a_worker_with_urls_that_cannot_work_says_so_in_one_line(
 
 
 def test_a_simulation_takes_nothing_of_how_the_real_exchange_is_reached(monkeypatch: pytest.MonkeyPatch) -> None:
-    Path("collection.toml").write_text('[exchanges.binance]\nproxy = "http://127.0.0.1:9"\n')
-    monkeypatch.setenv("COLLECTION_EXCHANGES__BINANCE__URLS", '{"public": "http://127.0.0.1:9"}')
-    done = collection("up", "--simulate", code=1)
-    assert "Error: exchanges.binance.urls is set and would bypass the simulation: unset it first" in done.stderr
-    monkeypatch.delenv("COLLECTION_EXCHANGES__BINANCE__URLS")
-    assert "5 collectors" in collection("up", "--simulate", "--duration", "8").stderr
-    assert "20 trades" in collection("query", "trades:binance:BTC/USDT", "--last", "20").stderr.replace(
-        "values", "trades"
+    Path("collection.toml").write_text(
+        '[exchanges.binance]\nproxy = "http://127.0.0.1:9"\nurls = {public = "http://127.0.0.1:9"}\n'
     )
+    monkeypatch.setenv("COLLECTION_EXCHANGES__BINANCE__URLS", '{"public": "http://127.0.0.1:9"}')
+    assert "equal to what was published" in collection("up", "--simulate", "--duration", "8").stdout
+    with Path("collection.toml").open("a") as file:
+        file.write("options.x = 1\n")
+    done = collection("up", "--simulate", code=1)
+    assert "Error: exchanges.binance.options is set and would bypass the simulation: unset it first" in done.stderr
 
 
 def test_a_simulation_takes_no_series_that_workers_filled_from_the_exchange(filled: str) -> None:
