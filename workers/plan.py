@@ -82,22 +82,20 @@ def make_plan(feeds: Path | None, simulation: Simulation | None, transport: str)
     collectors = [collector.id for collector in load_data_source_collectors(feeds, factory)]
     sources = {name: simulation.source(name.split(":", 2)[2]) if simulation else REAL for name in collectors}
     flower_port = _free_port(5555)
-    celery = ["celery", "--quiet", "-A"]
+    # What says how the real exchange is reached is no part of a simulation.
+    without = f"COLLECTION_EXCHANGES__{SIMULATED.upper()}__" if simulation else ""
+    processes = {
+        "worker": ["workers", "worker", "-Q", f"{POLLS},{CONTROL}", "-n", "polls@%h", "-l", "info"],
+        "beat": ["beat_schedule", "beat", "-l", "info"],
+        "flower": ["workers", "flower", "--address=127.0.0.1", f"--port={flower_port}"],
+    }
     children = [
-        _child(
-            "worker",
-            [*celery, "workers", "worker", "-Q", f"{POLLS},{CONTROL}", "-n", "polls@%h", "-l", "info"],
-            variables,
-        ),
-        _child("beat", [*celery, "beat_schedule", "beat", "-l", "info"], variables),
-        _child("flower", [*celery, "workers", "flower", "--address=127.0.0.1", f"--port={flower_port}"], variables),
+        _child(name, ["celery", "--quiet", "-A", *rest], variables, without) for name, rest in processes.items()
     ]
     return Plan(feeds, collectors, sources, simulator, simulator_url, children, f"http://127.0.0.1:{flower_port}")
 
 
-def _child(name: str, arguments: list[str], variables: Mapping[str, str]) -> Child:
-    # What says how the real exchange is reached is no part of a simulation.
-    without = f"COLLECTION_EXCHANGES__{SIMULATED.upper()}__" if "COLLECTION_START" in variables else ""
+def _child(name: str, arguments: list[str], variables: Mapping[str, str], without: str = "") -> Child:
     return Child(name, arguments, variables, FOLDER / "logs" / f"{name}.log", without)
 
 

@@ -28,6 +28,7 @@ from workers.children import Child
 from workers.dashboard import Dashboard
 from workers.plan import Plan
 
+STOPPED = ("beat", "worker", "flower")
 LOOK = 0.2
 """Seconds between two looks at the children."""
 
@@ -48,7 +49,7 @@ def run_up(plan: Plan, duration: float | None) -> bool:
             _watch(plan, redis, storage, stop, time.monotonic() + duration if duration else None)
             tell("stopping …")
             # Beat first, so that no new work comes; the worker ends what it does; the rest has nothing left to do.
-            for child in (plan.children[1], plan.children[0], plan.children[2]):
+            for child in sorted(plan.children, key=lambda child: STOPPED.index(child.name)):
                 child.stop()
             return not plan.simulator_url or _audit(plan, plan.simulator_url, storage)
         finally:
