@@ -21,6 +21,9 @@ from tests.end_to_end.nodes import Nodes
 from tests.end_to_end.test_commands import collection, processes_of
 from tests.simulation import make_tape, until
 
+# One at a time: `collection up` takes Flower's own port if it is free.
+pytestmark = pytest.mark.xdist_group("up")
+
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 

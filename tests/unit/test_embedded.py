@@ -2,6 +2,7 @@
 
 import os
 import stat
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -30,9 +31,10 @@ def test_the_socket_of_earlier_starts_is_kept_under_another_temporary_folder(
 ) -> None:
     place = Place.of(tmp_path / ("x" * LONGEST_SOCKET))
     known = place.socket()
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    assert place.socket(known) == known
-    assert Place.of(place.folder / "moved").socket(known) != known
+    with tempfile.TemporaryDirectory(dir="/tmp") as short:
+        monkeypatch.setattr("tempfile.tempdir", short)
+        assert place.socket(known) == known
+        assert Place.of(place.folder / "moved").socket(known) != known
 
 
 def test_a_temporary_folder_too_long_for_a_socket_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
