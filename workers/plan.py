@@ -81,7 +81,7 @@ def make_plan(feeds: Path | None, simulation: Simulation | None, transport: str)
     factory = CollectorFactory(as_children_will)
     collectors = [collector.id for collector in load_data_source_collectors(feeds, factory)]
     sources = {name: simulation.source(name.split(":", 2)[2]) if simulation else REAL for name in collectors}
-    flower_port = _free_port(5555)
+    flower_port = _free_port(int(os.environ.get("FLOWER_PORT", "5555")))
     # What says how the real exchange is reached is no part of a simulation.
     without = f"COLLECTION_EXCHANGES__{SIMULATED.upper()}__" if simulation else ""
     processes = {

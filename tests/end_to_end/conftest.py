@@ -16,12 +16,22 @@ from tests.end_to_end.nodes import Nodes
 FEED = '[[feeds]]\nname = "{0}"\ntype = "cex_trades"\nexchange = "binance"\nmarket = "{0}"\nwindow = "5m"\n\n'
 
 
-@pytest.fixture
-def port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         number: int = probe.getsockname()[1]
         return number
+
+
+@pytest.fixture
+def port() -> int:
+    return free_port()
+
+
+@pytest.fixture(autouse=True)
+def _own_flower_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests run beside each other, and Flower's own port is one."""
+    monkeypatch.setenv("FLOWER_PORT", str(free_port()))
 
 
 @pytest.fixture

@@ -22,9 +22,6 @@ from tests.simulation import make_tape, tape_lines
 
 COLLECTION = [sys.executable, "-m", "workers.cli"]
 
-# One at a time: `collection up` takes Flower's own port if it is free.
-pytestmark = pytest.mark.xdist_group("up")
-
 
 def collection(*arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
     done = subprocess.run([*COLLECTION, *arguments], capture_output=True, text=True, timeout=60)

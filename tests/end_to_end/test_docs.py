@@ -21,9 +21,6 @@ from tests.end_to_end.nodes import Nodes
 from tests.end_to_end.test_commands import collection, processes_of
 from tests.simulation import make_tape, until
 
-# One at a time: `collection up` takes Flower's own port if it is free.
-pytestmark = pytest.mark.xdist_group("up")
-
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
@@ -48,7 +45,7 @@ STAYING = {
     "celery -A beat_schedule beat -l info": "this one sends",
     "celery -A workers flower": "Visit me at http",
     "collection simulate --market BTC/USDT --market ETH/USDT --rate 50 --port 8099": "at http://127.0.0.1:8099",
-    "collection simulate --tape XRP/ETH=tape.csv --speed 1000 --port 8099": "at http://127.0.0.1:8099",
+    "collection simulate --tape XRP/ETH=tape.csv --speed 1000 --port 8098": "at http://127.0.0.1:8098",
 }
 ENDING = {
     "collection series",

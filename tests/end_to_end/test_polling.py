@@ -20,8 +20,6 @@ from collection.storage.redis_server import connect
 from tests.end_to_end.nodes import Nodes
 from tests.simulation import KEY, MARKET, make_tape, stored_lines, tape_lines, until
 
-pytestmark = pytest.mark.xdist_group("polling")
-
 
 def get(url: str) -> Any:
     with urllib.request.urlopen(url, timeout=5) as answer:
