@@ -87,14 +87,14 @@ class Writer:
                 raise RuntimeError("the storage is closed")
             if not batch.only_counts and self._waiting + _size(batch) > self._room:
                 batch = Batch(None, counts=Counter(batch.counts) + Counter({"dropped:no_room": len(batch.entries)}))
-            self._number += 1
+            self._number = number = self._number + 1
             queue = self._queues.setdefault(key, deque())
             if batch.only_counts and queue and queue[-1][1].only_counts and queue[-1][0] > self._writing:
-                _, last = queue.pop()
+                number, last = queue.pop()  # and its number: who flushes may wait for that
                 batch = join([last, batch])
                 self._waiting -= _size(last)
             self._waiting += _size(batch)
-            queue.append((self._number, batch))
+            queue.append((number, batch))
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="storage-writer", daemon=True)
                 self._thread.start()

@@ -136,7 +136,7 @@ def test_the_settings_are_documented_as_they_are() -> None:
 
 def test_all_faults_are_documented() -> None:
     page = (ROOT / "docs" / "simulator.md").read_text(encoding="utf-8")
-    assert [name for name in FAULTS if f"`{name}" not in page and f" {name}`" not in page and name not in page] == []
+    assert [name for name in FAULTS if name not in page] == []
 
 
 def test_links_between_pages_lead_somewhere() -> None:

@@ -266,6 +266,30 @@ def test_numbers_stored_without_the_module_stay_readable_when_the_server_gains_i
         assert [info.records for info in storage.info(["price", "other"])] == [2, 1]
 
 
+async def test_a_flush_waits_for_counts_also_when_more_are_added_to_them() -> None:
+    go = threading.Event()
+    counted: Counter[str] = Counter()
+
+    def write(key: str, batch: Batch) -> None:
+        go.wait(5)
+        counted.update(batch.counts)
+
+    writer = Writer(write)
+    writer.put("other", Batch("value", entries(1)))
+    await until(lambda: writer._writing == 1)  # the thread is busy: what follows waits
+    writer.put("k", Batch(None, counts={"refused:no_price": 1}))
+    flush = threading.Thread(target=writer.flush, args=("k", 5))
+    flush.start()
+    await until(lambda: len(writer._listeners) == 1)
+    writer.put("k", Batch(None, counts={"refused:no_price": 1}))
+    assert flush.is_alive()
+    go.set()
+    flush.join()
+    assert counted["refused:no_price"] >= 1
+    writer.close()
+    assert counted == {"refused:no_price": 2}
+
+
 async def test_small_batches_are_written_together() -> None:
     calls: list[int] = []
     writer = Writer(lambda key, batch: calls.append(len(batch.entries)), delay=0.2)
