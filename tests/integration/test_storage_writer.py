@@ -282,7 +282,8 @@ async def test_a_flush_waits_for_counts_also_when_more_are_added_to_them() -> No
     flush.start()
     await until(lambda: len(writer._listeners) == 1)
     writer.put("k", Batch(None, counts={"refused:no_price": 1}))
-    assert flush.is_alive()
+    flush.join(0.3)
+    assert flush.is_alive()  # nothing is written yet
     go.set()
     flush.join()
     assert counted["refused:no_price"] >= 1
