@@ -1,4 +1,4 @@
-"""The schedule: one entry for each polled collector that the feeds need."""
+"""The schedule: one entry for each polled collector that the feeds need, and one for retention."""
 
 from __future__ import annotations
 
@@ -8,14 +8,18 @@ from collection.loading import load_data_source_collectors
 from collection.settings import current
 from workers.queues import POLLS
 
+RETENTION = "retention"
+"""The name of the entry that is no collector: ids have colons."""
+_HOUR = 3600.0
+
 
 def build_schedule() -> dict[str, dict[str, Any]]:
-    """Return the entries by collector id, in the form of Celery's `beat_schedule`.
+    """Return the entries by collector id, and RETENTION, in the form of Celery's `beat_schedule`.
 
     Raises:
         ConfigurationError: The feeds file is wrong.
     """
-    return {
+    entries: dict[str, dict[str, Any]] = {
         collector.id: {
             "task": "workers.tasks.poll",
             "schedule": collector.interval,
@@ -25,3 +29,9 @@ def build_schedule() -> dict[str, dict[str, Any]]:
         for collector in load_data_source_collectors(current().feeds)
         if collector.interval is not None
     }
+    entries[RETENTION] = {
+        "task": "workers.tasks.drop_expired",
+        "schedule": _HOUR,
+        "options": {"queue": POLLS, "retry": False},
+    }
+    return entries

@@ -9,7 +9,7 @@ from typing import Any
 
 from celery.beat import ScheduleEntry, Scheduler
 
-from beat_schedule.schedule import build_schedule
+from beat_schedule.schedule import RETENTION, build_schedule
 from collection.data_collector import until_next
 from collection.errors import ConfigurationError, StorageUnavailable
 from collection.settings import current
@@ -52,7 +52,7 @@ class LeasedScheduler(Scheduler):
         self.data = {name: ScheduleEntry(**entry, name=name, app=self.app) for name, entry in entries.items()}
         self._intervals = {name: float(entry["schedule"]) for name, entry in entries.items()}
         self._fill()
-        log.info("beat: %d polled collectors", len(self.data))
+        log.info("beat: %d polled collectors", len(self.data) - (RETENTION in self.data))
 
     def _fill(self) -> None:
         self._due = [(self._next(name), name) for name in self.data]

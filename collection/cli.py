@@ -1,4 +1,4 @@
-"""The commands that need no Celery."""
+"""The commands that need no Celery; those that read what is stored are in `cli_series` and `cli_audit`."""
 
 from __future__ import annotations
 
@@ -7,24 +7,26 @@ import contextlib
 import logging
 import signal
 import sys
+import time
 from collections.abc import Callable
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
+from collection.cli_options import read_option
 from collection.data_collector import DataCollector
 from collection.data_collectors import CollectorFactory
 from collection.errors import CollectionError, ConfigurationError
 from collection.loading import load_feeds, unique_collectors
 from collection.local import REAL, claim, opened_storage
-from collection.output import Format, err, out, show_series, show_values, tell
+from collection.output import err, out, tell
+from collection.retention import check_start, check_starts
 from collection.settings import current
 from collection.settings_table import settings_table
 from collection.simulator import FAULTS, Simulator, parse_faults, serve
-from collection.text import milliseconds, nearest, seconds, shortly
+from collection.text import seconds, shortly
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -66,6 +68,10 @@ def check(feeds: FeedsArgument) -> None:
             table.add_row(feed.name, feed.type, collector.id, how)
     out.print(table)
     tell(f"{len(read)} feeds, {len(unique_collectors(read))} collectors")
+    try:
+        check_start(current().start, current().retention.trades, 0, time.time())
+    except ConfigurationError as error:
+        tell(f"series that are still empty will not start: {error}")
 
 
 @app.command(epilog="Example:  collection run feeds.toml")
@@ -75,7 +81,9 @@ def run(feeds: FeedsArgument) -> None:
     factory = CollectorFactory(current())
     collectors = unique_collectors(load_feeds(feeds, factory))
     with opened_storage(current(), tell, create=True) as storage:
-        claim(storage, dict.fromkeys((collector.id for collector in collectors), REAL))
+        keys = [collector.id for collector in collectors]
+        check_starts(storage, keys, current().start, current().retention.model_dump(), time.time())
+        claim(storage, dict.fromkeys(keys, REAL))
         tell(f"{len(collectors)} collectors run; Ctrl-C stops them")
         asyncio.run(_until_stopped(DataCollector(collectors, storage).run, factory.clients.close))
 
@@ -118,42 +126,6 @@ def simulate(
     )
 
 
-@app.command(epilog="Example:  collection series 'trades:binance:*'")
-def series(
-    pattern: Annotated[str, typer.Argument(help="Only keys like this; * and ? stand for anything.")] = "*",
-) -> None:
-    """List what is stored: keys, counts, first and last record, bytes."""
-    with opened_storage(current(), tell) as storage:
-        show_series(storage.info([key for key in storage.series() if fnmatchcase(key, pattern)]))
-
-
-@app.command(
-    epilog="Examples:  collection query trades:binance:BTC/USDT --last 10  ·  "
-    "collection query trades:binance:BTC/USDT --start 2026-01-31 --end 2026-02-01 --format csv > trades.csv"
-)
-def query(
-    key: Annotated[str, typer.Argument(help="The key of a series, as `collection series` lists them.")],
-    start: Annotated[str | None, typer.Option(help="From this time on (Unix ms or ISO 8601, UTC).")] = None,
-    end: Annotated[str | None, typer.Option(help="Up to this time, included.")] = None,
-    last: Annotated[int | None, typer.Option(min=1, metavar="N", help="Only the newest N.")] = None,
-    form: Annotated[str, typer.Option("--format", help="table, json (a line each) or csv.")] = "table",
-) -> None:
-    """Print what is stored under a key; joins the Redis of this folder, or starts it for the query."""
-    if form not in Format.__args__:  # type: ignore[attr-defined]
-        raise ConfigurationError(f"--format {form}: unknown{nearest(form, ['table', 'json', 'csv'])}")
-    times = [_option(milliseconds, name, text) for name, text in (("--start", start), ("--end", end))]
-    with opened_storage(current(), tell) as storage:
-        if key not in (keys := storage.series()):
-            raise ConfigurationError(f"no series {key!r}{nearest(key, keys, str)}")
-        if last is not None and start is None and end is None:
-            values = storage.latest(key, last)
-        else:
-            values = storage.fetch(key, *times)[-(last or 0) :]
-    show_values(values, form)  # type: ignore[arg-type]
-    if form == "table":
-        tell(f"{len(values):,} values")
-
-
 def parse_tapes(options: list[str]) -> dict[str, Path]:
     """Read `MARKET=FILE` options; raises ConfigurationError."""
     tapes = {}
@@ -171,15 +143,8 @@ def duration(text: str | None) -> float | None:
     """Read the --duration option: `60` or `5m`; raises ConfigurationError."""
     if text is None:
         return None
-    read: float = _option(seconds, "--duration", f"{text}s" if text.replace(".", "", 1).isdigit() else text)
+    read: float = read_option(seconds, "--duration", f"{text}s" if text.replace(".", "", 1).isdigit() else text)
     return read
-
-
-def _option(read: Callable[[str], Any], name: str, text: str | None) -> Any:
-    try:
-        return None if text is None else read(text)
-    except ValueError as error:
-        raise ConfigurationError(f"{name}: {error}") from None
 
 
 async def _until_stopped(work: Callable[[], Any], close: Callable[[], Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 
 from collection.embedded import EmbeddedRedis
 from collection.errors import ConfigurationError
@@ -20,18 +21,21 @@ def opened_storage(
 ) -> Iterator[DataCollectionStorage]:
     """Open the storage of the settings, or of this folder: its Redis is joined where it runs, else started meanwhile.
 
+    `create` is for those who collect: what Redis does not take waits in the spool then.
+
     Raises:
         ConfigurationError: There is none, and no data in this folder to start one on (unless `create`).
     """
+    open_it = partial(open_storage, spool=settings.spool if create else None, spool_limit=settings.spool_limit)
     try:
         url = settings.storage()
     except ConfigurationError:
         if not (create or (FOLDER / "redis").is_dir()):
             raise
-        with EmbeddedRedis(FOLDER, on_progress=tell) as server, open_storage(server.url) as storage:
+        with EmbeddedRedis(FOLDER, on_progress=tell) as server, open_it(server.url) as storage:
             yield storage
         return
-    with open_storage(url) as storage:
+    with open_it(url) as storage:
         yield storage
 
 

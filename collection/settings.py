@@ -9,7 +9,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ByteSize, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
@@ -24,6 +24,7 @@ from collection.embedded import find_running
 from collection.errors import ConfigurationError
 from collection.names import check_exchange
 from collection.problems import problems
+from collection.redis_url import CLUSTER, Servers, servers
 from collection.text import Seconds, milliseconds, nearest
 
 PREFIX = "COLLECTION_"
@@ -36,6 +37,8 @@ OTHER_VARIABLES = {"COLLECTION_REDIS_SERVER", "COLLECTION_REDIS_MODULE"}
 
 SHORTEST_INTERVAL = 0.05
 """Seconds between two polls, at the least."""
+SMALLEST_SPOOL = 1_000_000
+"""Bytes."""
 
 Transport = Literal["auto", "poll", "stream"]
 
@@ -43,6 +46,8 @@ Transport = Literal["auto", "poll", "stream"]
 def _well_formed(value: SecretStr, schemes: tuple[str, ...] | None) -> SecretStr:
     """Check a URL, without showing any of it."""
     try:
+        if schemes is None and servers(value.get_secret_value()):
+            return value
         parts = urlsplit(value.get_secret_value())
         parts.port  # noqa: B018  which is read here, and may be none
     except ValueError:
@@ -103,10 +108,16 @@ class Settings(BaseSettings):
     exchanges: dict[str, ExchangeSettings] = Field({}, description="how exchanges are reached, by ccxt's id")
     intervals: Kinds = Field(Kinds(trades=5), description="time between two polls, by kind of data")
     retention: Kinds = Field(
-        Kinds(trades=30 * 86_400), description="how long data is to be kept, by kind: no window may be longer"
+        Kinds(trades=30 * 86_400),
+        description="how long data are kept, by kind, then dropped by whole days: no window may be longer",
     )
     start: str = Field(
-        "now", description="where an empty series starts: now, earliest, or a time such as 2026-01-31T12:00"
+        "now",
+        description="where an empty series starts: now, earliest (of what is kept), or a time such as 2026-01-31T12:00",
+    )
+    spool: Path = Field(FOLDER / "spool", description="the folder where what Redis does not take waits")
+    spool_limit: ByteSize = Field(
+        ByteSize(1_000_000_000), description="bytes that may wait there; beyond it the oldest are dropped, and counted"
     )
 
     @field_validator("url", "storage_url", "broker_url")
@@ -126,6 +137,13 @@ class Settings(BaseSettings):
     def _sensible(cls, value: Kinds) -> Kinds:
         if value.trades < SHORTEST_INTERVAL:
             raise ValueError(f"{value.trades:g} s is shorter than {SHORTEST_INTERVAL:g} s")
+        return value
+
+    @field_validator("spool_limit")
+    @classmethod
+    def _large(cls, value: ByteSize) -> ByteSize:
+        if value < SMALLEST_SPOOL:
+            raise ValueError(f"{int(value)} bytes are less than {SMALLEST_SPOOL}")
         return value
 
     @field_validator("start")
@@ -162,9 +180,28 @@ class Settings(BaseSettings):
     def broker(self) -> str:
         """The URL of Celery's broker in kombu's spelling; raises ConfigurationError where there is none."""
         url = self._redis(self.broker_url)
+        if several := self._broker_servers():
+            return ";".join(several.urls("sentinel"))
         if not url.startswith("unix://"):
             return url
         return url.replace("unix://", "redis+socket://", 1).replace("?db=", "?virtual_host=", 1)
+
+    def broker_options(self) -> dict[str, Any]:
+        """What kombu wants to know of the broker besides its URL."""
+        if several := self._broker_servers():
+            patience = {"socket_timeout": 5, "socket_connect_timeout": 5}
+            return {"master_name": several.name, "sentinel_kwargs": {**patience, **several.sentinel_login}}
+        return {}
+
+    def _broker_servers(self) -> Servers | None:
+        several = servers(self._redis(self.broker_url))
+        if several and (several.scheme in CLUSTER or several.tls):
+            place = _where(("broker_url" if self.broker_url else "url",))
+            raise ConfigurationError(
+                f"{place}: Celery's broker can't be {several.scheme}://;"
+                f" set {PREFIX}BROKER_URL to a Redis that is redis://, rediss:// or redis+sentinel://"
+            )
+        return several
 
     def _redis(self, own: SecretStr | None) -> str:
         chosen = own or self.url

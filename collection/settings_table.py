@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel, SecretStr
+from pydantic import BaseModel, ByteSize, SecretStr
 from pydantic.fields import FieldInfo
 
 from collection.settings import PREFIX, ExchangeSettings, Kinds, Settings
@@ -41,4 +41,6 @@ def _choices(field: FieldInfo) -> str:
 
 
 def _default(value: Any) -> str:
+    if isinstance(value, ByteSize):
+        value = value.human_readable(decimal=True).replace(".0", "")
     return "–" if value is None or value == {} else f"`{value}`"

@@ -13,6 +13,7 @@ from collection.records import Trade
 from collection.settings import current
 from collection.storage import DataCollectionStorage, MemoryStorage, RedisStorage
 from collection.storage.redis_server import connect
+from tests.clusters import RedisCluster
 
 ROOT = Path(__file__).parent.parent
 
@@ -41,6 +42,12 @@ def redis_without_timeseries(tmp_path_factory: pytest.TempPathFactory) -> Iterat
         yield server
 
 
+@pytest.fixture(scope="session")
+def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
+    with RedisCluster(tmp_path_factory.mktemp("cluster")) as servers:
+        yield servers
+
+
 @pytest.fixture
 def redis_url(redis_with_timeseries: EmbeddedRedis) -> str:
     """The URL of an empty Redis with TimeSeries."""
@@ -49,13 +56,13 @@ def redis_url(redis_with_timeseries: EmbeddedRedis) -> str:
     return redis_with_timeseries.url
 
 
-@pytest.fixture(params=["memory", "redis_with_timeseries", "redis_without_timeseries"])
+@pytest.fixture(params=["memory", "redis_with_timeseries", "redis_without_timeseries", "redis_cluster"])
 def storage(request: pytest.FixtureRequest) -> Iterator[DataCollectionStorage]:
     """An empty storage of each kind."""
     if request.param == "memory":
         yield MemoryStorage()
         return
-    server: EmbeddedRedis = request.getfixturevalue(request.param)
+    server: EmbeddedRedis | RedisCluster = request.getfixturevalue(request.param)
     with connect(server.url) as client:
         client.flushall()
     with RedisStorage(server.url) as opened:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from collection import cli_audit, cli_series  # noqa: F401  their commands are those of `app` as well
 from collection.cli import (
     FaultsOption,
     RateOption,

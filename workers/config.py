@@ -30,7 +30,7 @@ task_ignore_result = True
 task_queues = [Queue(POLLS), Queue(CONTROL)]
 task_default_queue = CONTROL
 task_create_missing_queues = False
-task_routes = {"workers.tasks.poll": {"queue": POLLS}}
+task_routes = {name: {"queue": POLLS} for name in ("workers.tasks.poll", "workers.tasks.drop_expired")}
 imports = ["workers.tasks"]
 
 # Collectors wait for exchanges most of the time: threads over one event loop do that cheaply.
@@ -41,7 +41,12 @@ worker_redirect_stdouts = False
 
 broker_connection_retry_on_startup = True
 broker_connection_max_retries = None
-broker_transport_options = {"socket_timeout": 10, "socket_connect_timeout": 5, "socket_keepalive": True}
+broker_transport_options = {
+    "socket_timeout": 10,
+    "socket_connect_timeout": 5,
+    "socket_keepalive": True,
+    **current().broker_options(),
+}
 
 # Flower lives on these.
 worker_send_task_events = True

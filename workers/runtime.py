@@ -46,7 +46,7 @@ class Runtime:
     @property
     def storage(self) -> DataCollectionStorage:
         """The storage that all tasks of this process write to."""
-        return self._once("storage", lambda: open_storage(current().storage()))
+        return self._once("storage", _open_storage)
 
     @property
     def redis(self) -> redis.Redis:
@@ -77,6 +77,14 @@ class Runtime:
             since = self._turn(keys=[f"qc:{{poll:{collector.id}}}"], args=[interval, int(retry)])
         return None if int(since) < 0 else int(since) / 1000
 
+    def clock(self) -> float:
+        """Redis's clock: Unix time in seconds."""
+        with server_errors():
+            seconds, microseconds = self._once(
+                "clock", lambda: self.redis.register_script("return redis.call('TIME')")
+            )(keys=["qc:{lease:retention}"])
+        return int(seconds) + int(microseconds) / 1e6
+
     def lease(self, collector: DataSourceCollector) -> Lease:
         """The lock of a poll, free again soon after its worker died."""
         return Lease(self.redis, f"poll:{collector.id}", LOCK)
@@ -91,6 +99,10 @@ class Runtime:
                 self.storage.close()
             if "loop" in self._made:
                 self.loop.call_soon_threadsafe(self.loop.stop)
+
+
+def _open_storage() -> DataCollectionStorage:
+    return open_storage(current().storage(), spool=current().spool, spool_limit=current().spool_limit)
 
 
 def _start_loop() -> asyncio.AbstractEventLoop:

@@ -9,10 +9,16 @@ from typing import Any
 from collection.backoff import pause
 from collection.data_collectors import DataSourceCollector
 from collection.errors import CollectionError, ConfigurationError, RetryLater, StorageUnavailable
+from collection.retention import drop_expired as dropped_series
+from collection.settings import current
 from workers.celery import app
+from workers.lease import Lease
 from workers.runtime import runtime
 
 log = logging.getLogger(__name__)
+
+DISAGREEMENT = 3600.0
+"""Seconds between this machine's clock and Redis's from which on one of them is wrong, and nothing is dropped."""
 
 
 @app.task(bind=True, max_retries=None, throws=(CollectionError,))
@@ -56,11 +62,36 @@ def poll(self: Any, collector_id: str) -> str:
     return "done"
 
 
+@app.task(throws=(CollectionError,))
+def drop_expired() -> str:
+    """Drop the days that are older than their kind is kept (settings: retention), and say what is gone.
+
+    Nothing is dropped while the clocks of this machine and of Redis disagree, or while another worker does it.
+    """
+    now = time.time()
+    if abs(now - runtime.clock()) > DISAGREEMENT:
+        log.error(
+            "retention: this machine's clock and Redis's are %.0f s apart: nothing is dropped", now - runtime.clock()
+        )
+        return "clocks_disagree"
+    lease = Lease(runtime.redis, "retention", 60.0)
+    if not lease.hold():
+        return "still_running"
+    records = 0
+    try:
+        for dropped in dropped_series(runtime.storage, current().retention.model_dump(), now):
+            records += dropped.records
+            lease.renew()
+    finally:
+        _release(lease)
+    return f"{records} records dropped"
+
+
 def _release(lease: Any) -> None:
     try:
         lease.release()
     except StorageUnavailable as error:
-        log.warning("a poll's lock could not be released and will expire: %s", error)
+        log.warning("a lock could not be released and will expire: %s", error)
 
 
 def _skipped(collector: DataSourceCollector, reason: str) -> str:

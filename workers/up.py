@@ -22,6 +22,7 @@ from collection.errors import CollectionError, ConfigurationError
 from collection.local import claim
 from collection.output import err, out, tell
 from collection.records import Trade, digest
+from collection.retention import check_starts
 from collection.settings import FOLDER, current
 from collection.storage import DataCollectionStorage, open_storage
 from workers.children import Child
@@ -42,6 +43,8 @@ def run_up(plan: Plan, duration: float | None) -> bool:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: stop.set())
     with _redis() as redis, open_storage(redis.url if redis else current().storage()) as storage:
+        if not plan.simulator:
+            check_starts(storage, plan.collectors, current().start, current().retention.model_dump(), time.time())
         claim(storage, plan.sources)
         try:
             if not _start(plan, stop):

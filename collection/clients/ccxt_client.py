@@ -106,6 +106,8 @@ class CCXTClient(CEXClient):
         newest, refused = await self._fetch(market, None, 1, {})
         ids = [integer_id(text) for text in (*(trade.id for trade in newest), *(record.id for record in refused))]
         low, high = 0, max((number for number in ids if number is not None), default=0)
+        if newest and newest[0].timestamp < start:
+            return high + 1
         while low < high:
             middle = (low + high) // 2
             found, refused = await self._fetch(market, None, 1, {paging.parameter: middle})

@@ -40,5 +40,11 @@ class CollectorFactory:
                 f"exchanges.{exchange}.transport: trades can only be polled as yet: "
                 f"make it 'auto' or 'poll', not 'stream'"
             )
-        interval = self.settings.intervals.trades
-        return TradesDataCollector(exchange, market, interval=interval, start=self.settings.start, clients=self.clients)
+        return TradesDataCollector(
+            exchange,
+            market,
+            interval=self.settings.intervals.trades,
+            start=self.settings.start,
+            kept=self.settings.retention.trades,
+            clients=self.clients,
+        )

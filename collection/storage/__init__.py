@@ -1,32 +1,44 @@
 """Storages of time series, chosen by URL."""
 
+from pathlib import Path
+
 from collection.errors import ConfigurationError
-from collection.storage.base import Covers, DataCollectionStorage, SeriesInfo
+from collection.redis_url import CLUSTER, SENTINEL
+from collection.storage.base import BarsCheck, Covers, DataCollectionStorage, Floor, SeriesInfo, Tail
 from collection.storage.coverage import Coverage, Interval
 from collection.storage.memory_storage import MemoryStorage
 from collection.storage.redis_storage import RedisStorage
+from collection.storage.spool import LIMIT
 
 __all__ = [
+    "BarsCheck",
     "Coverage",
     "Covers",
     "DataCollectionStorage",
+    "Floor",
     "Interval",
     "MemoryStorage",
     "RedisStorage",
     "SeriesInfo",
+    "Tail",
     "open_storage",
 ]
 
 
-def open_storage(url: str) -> DataCollectionStorage:
+def open_storage(url: str, *, spool: Path | None = None, spool_limit: int = LIMIT) -> DataCollectionStorage:
     """Open the storage at a URL: `redis://`, `rediss://`, `unix://`, or `memory://` (within one process only).
+
+    `redis+cluster://` and `redis+sentinel://` name several servers, see `collection.redis_url`.
+    What a Redis does not take waits in the folder `spool`, up to `spool_limit` bytes: for those who write.
 
     Raises:
         ConfigurationError: The scheme is unknown, or the URL malformed. Whether the server is there shows later.
     """
     scheme, separator, _ = url.partition("://")
-    if separator and scheme in ("redis", "rediss", "unix"):
-        return RedisStorage(url)
+    if separator and scheme in ("redis", "rediss", "unix", *CLUSTER, *SENTINEL):
+        return RedisStorage(url, spool=spool, spool_limit=spool_limit)
     if separator and scheme == "memory":
         return MemoryStorage()
-    raise ConfigurationError("storage URL: known are redis://, rediss://, unix:// and memory://")
+    raise ConfigurationError(
+        "storage URL: known are redis://, rediss://, unix:// and memory://, redis+cluster:// and redis+sentinel://"
+    )

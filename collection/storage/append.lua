@@ -1,37 +1,33 @@
--- Append records of one day to a series, extend its coverage and count, in one piece.
+-- Append records of one day to a series with their bars, extend its coverage and count, in one piece.
 -- A record is identified by its stream id <ms>-<seq>: one that is there already changes nothing; one that is new
--- but older than the newest goes to the day's side set, since a stream takes ascending ids only.
+-- but older than the newest goes to the day's side set, since a stream takes ascending ids only. Whatever is not
+-- beyond the newest record of the series is also noted for the tails, which have read past its place.
 --
--- KEYS: meta, days, segment (stream), late (sorted set)
--- ARGV: type, day, by, "after upto …", "name n …", then for each record, ascending and none twice: id, payload
+-- KEYS: meta, days, segment (stream), late (sorted set), coverage (sorted set), notes (stream), seven series of bars
+-- ARGV: type, day, by, "<after>:<upto> …", "name n …", labels of the bars as msgpack or '' without the module;
+--       number of records; these, ascending and none twice, each as its id, a zero, its length in 4 bytes, its payload
 -- Returns {created, new, duplicate, late, refused}; an error where the series has another type or kind of position.
--- Ids and positions (-1 is before all others) are compared as text: Lua's numbers lose integers above 2^53.
-local meta, days, segment, late = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local type, day, by, added, counts = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-local FIRST, call = 6, redis.call
+-- Positions have 20 digits, and so compare as text.
+local meta, days, segment, late, coverage, notes = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local kind, day, by, added, counts, labels = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 
-local function less(a, b)
-  if a == '-1' or b == '-1' then return a == '-1' and b ~= '-1' end
-  if #a ~= #b then return #a < #b end
-  return a < b
-end
-
-local function before(a, b)
-  local a_ms, a_seq = string.match(a, '^(%d+)-(%d+)$')
-  local b_ms, b_seq = string.match(b, '^(%d+)-(%d+)$')
-  if a_ms ~= b_ms then return less(a_ms, b_ms) end
-  return less(a_seq, b_seq)
-end
-
-local known = call('HMGET', meta, 'type', 'by', 'coverage', 'floor')
+local known = call('HMGET', meta, 'type', 'by', 'floor', 'bars')
 local created = not (known[1] or known[2])
-if type ~= '' and known[1] and known[1] ~= type then
-  return redis.error_reply('MIXED the series holds values of type ' .. known[1] .. ', not ' .. type)
+if kind ~= '' and known[1] and known[1] ~= kind then
+  return redis.error_reply('MIXED the series holds values of type ' .. known[1] .. ', not ' .. kind)
 end
 if by ~= '' and known[2] and known[2] ~= by then
   return redis.error_reply('MIXED the coverage of the series is by ' .. known[2] .. ', not by ' .. by)
 end
-if type ~= '' and not known[1] then call('HSET', meta, 'type', type) end
+local keeps_bars = known[4] == '1'
+if kind ~= '' and not known[1] then
+  call('HSET', meta, 'type', kind)
+  if kind == 'trade' and labels ~= '' then
+    create_bars(cmsgpack.unpack(labels))
+    call('HSET', meta, 'bars', '1')
+    keeps_bars = true
+  end
+end
 
 -- What the stream holds of a stretch, in one read, unless it holds far more than is asked about.
 local function stored(first, last, asked)
@@ -43,57 +39,75 @@ local function stored(first, last, asked)
 end
 
 local function add_late(id, payload)
-  local ms, member = string.match(id, '^%d+'), id .. ' '
+  local ms, member = match(id, '^%d+'), id .. ' '
   for _, other in ipairs(call('ZRANGEBYSCORE', late, ms, ms)) do
-    if string.sub(other, 1, #member) == member then return false end
+    if sub(other, 1, #member) == member then return false end
   end
   call('ZADD', late, ms, member .. payload)
+  call('XADD', notes, '*', 'l', id, 'r', payload)
   return true
 end
 
 local new, duplicate, later, refused = 0, 0, 0, 0
-if #ARGV > FIRST then
-  if known[4] and tonumber(string.match(ARGV[FIRST], '^%d+')) < tonumber(known[4]) then
-    refused = (#ARGV - FIRST + 1) / 2
-  else
-    local newest = call('XREVRANGE', segment, '+', '-', 'COUNT', 1)[1]
-    newest = newest and newest[1]
-    if not newest then call('ZADD', days, day, day) end
-    local index = FIRST
-    if newest and not before(newest, ARGV[FIRST]) then
-      local last = before(newest, ARGV[#ARGV - 1]) and newest or ARGV[#ARGV - 1]
-      local is_stored = stored(ARGV[FIRST], last, (#ARGV - FIRST + 1) / 2)
-      while index < #ARGV and not before(newest, ARGV[index]) do
-        if is_stored(ARGV[index]) or not add_late(ARGV[index], ARGV[index + 1]) then
-          duplicate = duplicate + 1
-        else
-          later = later + 1
-        end
-        index = index + 2
+
+local function append(records, count)
+  local newest = call('XREVRANGE', segment, '+', '-', 'COUNT', 1)[1]
+  newest = newest and newest[1]
+  local last_day = call('ZRANGE', days, -1, -1)[1]
+  if not newest then call('ZADD', days, day, day) end
+  local index, last = 1, 2 * count - 1
+  local bars = keeps_bars and Bars(meta, segment, late, newest, records[1], records[last])
+  if newest and not before(newest, records[1]) then
+    local is_stored = stored(records[1], before(newest, records[last]) and newest or records[last], count)
+    while index <= last and not before(newest, records[index]) do
+      local id = records[index]
+      if is_stored(id) or not add_late(id, records[index + 1]) then
+        duplicate = duplicate + 1
+      else
+        later = later + 1
+        if bars then bars.touch(id) end
       end
+      index = index + 2
     end
-    new = (#ARGV - index + 1) / 2
-    for place = index, #ARGV, 2 do call('XADD', segment, ARGV[place], 'r', ARGV[place + 1]) end
+  end
+  if index <= last and last_day and tonumber(last_day) > tonumber(day) then
+    call('XADD', notes, '*', 'd', day, 'f', records[index], 't', records[last])
+  end
+  new = count - duplicate - later
+  for place = index, last, 2 do call('XADD', segment, records[place], 'r', records[place + 1]) end
+  if bars and new + later > 0 then
+    bars.add(records, index, last)
+    bars.write()
   end
 end
 
+local count = tonumber(ARGV[7])
+if count > 0 then
+  local records = {struct.unpack('>' .. string.rep('sI4c0', count), ARGV[8])}
+  if known[3] and tonumber(match(records[1], '^%d+')) < tonumber(known[3]) then
+    refused = count
+  else
+    append(records, count)
+  end
+end
+
+local function cover(after, upto)
+  local left = call('ZREVRANGEBYLEX', coverage, '[' .. after .. ';', '-', 'LIMIT', 0, 1)[1]
+  if left and sub(left, 22) >= after then
+    if sub(left, 22) >= upto then return end
+    call('ZREM', coverage, left)
+    after = sub(left, 1, 20)
+  end
+  for _, right in ipairs(call('ZRANGEBYLEX', coverage, '[' .. after, '[' .. upto .. ';')) do
+    call('ZREM', coverage, right)
+    if sub(right, 22) > upto then upto = sub(right, 22) end
+  end
+  call('ZADD', coverage, 0, after .. ':' .. upto)
+end
+
 if by ~= '' then
-  local intervals = {}
-  for after, upto in string.gmatch((known[3] or '') .. ' ' .. added, '(-?%d+) (-?%d+)') do
-    intervals[#intervals + 1] = {after, upto}
-  end
-  table.sort(intervals, function(a, b) return less(a[1], b[1]) end)
-  local merged = {}
-  for _, interval in ipairs(intervals) do
-    local last = merged[#merged]
-    if last and not less(last[2], interval[1]) then
-      if less(last[2], interval[2]) then last[2] = interval[2] end
-    else
-      merged[#merged + 1] = interval
-    end
-  end
-  for index, interval in ipairs(merged) do merged[index] = interval[1] .. ' ' .. interval[2] end
-  call('HSET', meta, 'by', by, 'coverage', table.concat(merged, ' '))
+  if not known[2] then call('HSET', meta, 'by', by) end
+  for after, upto in string.gmatch(added, '(%d+):(%d+)') do cover(after, upto) end
 end
 
 local function add(name, number)

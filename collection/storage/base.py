@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from string import ascii_letters, digits
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
+from collection.bars import SECOND, Bar, bar_range, bars_of
 from collection.errors import ConfigurationError
+from collection.records import Trade
 from collection.storage.coverage import By, Coverage, Interval
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _NAME = set(ascii_letters + digits + "_:.-")
 
@@ -29,6 +34,37 @@ class SeriesInfo(NamedTuple):
     first: int | None
     last: int | None
     bytes: int
+
+
+class Floor(NamedTuple):
+    """Where a series begins since its older days were dropped."""
+
+    timestamp: int = 0
+    """Unix milliseconds; what is older is refused."""
+    last: tuple[int, int] | None = None
+    """The newest record that was dropped: its timestamp, and its record id as a number."""
+
+
+class Tail(NamedTuple):
+    """What was stored of one series since a position."""
+
+    values: Sequence[tuple[int, Any]]
+    """In the order of (timestamp, record id), but for those that came late: they follow the others."""
+    position: str
+    """Where the next call reads on."""
+    more: bool
+    """Whether there was more than was asked for."""
+    complete: bool
+    """False where something was dropped (see `drop_before`) before it was read."""
+
+
+class BarsCheck(NamedTuple):
+    """What a comparison of kept bars with the records found."""
+
+    bars: int
+    """How many bars the records make."""
+    wrong: Sequence[int]
+    """The times of those that are kept wrongly, are missing, or should not be there."""
 
 
 class DataCollectionStorage(ABC):
@@ -74,12 +110,66 @@ class DataCollectionStorage(ABC):
         """Return what is stored between two times, both included; None leaves that end open."""
 
     @abstractmethod
+    def pages(
+        self, key: str, start_time: int | None = None, end_time: int | None = None
+    ) -> Iterator[list[tuple[int, Any]]]:
+        """Yield what `fetch` returns in pieces of some thousands: for ranges larger than memory."""
+
+    @abstractmethod
+    def columns(self, key: str, start_time: int | None = None, end_time: int | None = None) -> dict[str, NDArray[Any]]:
+        """Return what `fetch` returns as NumPy arrays of one length, by name.
+
+        Trades: `timestamp` and `received` (int64, Unix ms), `id` (object: str), `side` (int8: 1 buy, -1 sell, 0 not
+        told), `price` and `amount` (float64, nearest to the exact decimals). Numbers: `timestamp`, `value` (float64).
+        Other values: `timestamp`, `value` (object).
+
+        Raises:
+            ConfigurationError: NumPy is not installed.
+        """
+
+    @abstractmethod
+    def tail(self, positions: Mapping[str, str], limit: int = 10_000) -> dict[str, Tail]:
+        """Return what was stored of each key since its position, each record once, late ones included.
+
+        A position is what the call before returned: it is text, and can be kept anywhere. `""` is the beginning, and
+        `"now"` returns nothing but the present position. Never waits; `limit` is for each key.
+
+        Raises:
+            ConfigurationError: A position is none of this storage.
+        """
+
+    def bars(
+        self, key: str, start_time: int | None = None, end_time: int | None = None, width: int = SECOND
+    ) -> list[Bar]:
+        """Return the bars of `width` milliseconds that begin between two times, both included, of a series of trades.
+
+        Each is whole: it has all trades of its width, and equals what `bars_of` makes of them.
+        """
+        first, last = bar_range(start_time, end_time, width)
+        values = (value for page in self.pages(key, first, last) for _, value in page)
+        return bars_of((value for value in values if isinstance(value, Trade)), width)
+
+    @abstractmethod
+    def check_bars(
+        self, key: str, start_time: int | None = None, end_time: int | None = None, *, rebuild: bool = False
+    ) -> BarsCheck:
+        """Compare the kept 1-second bars with the records, and with `rebuild` write those that are wrong anew."""
+
+    @abstractmethod
     def latest(self, key: str, n: int = 1) -> list[tuple[int, Any]]:
         """Return the newest `n` values, oldest first."""
 
     @abstractmethod
     def coverage(self, key: str) -> Coverage:
         """Return which stretches of the series are known to be complete."""
+
+    def gaps(self, key: str) -> list[Interval]:
+        """Return what is not known to be complete between the first and the last covered position."""
+        return self.coverage(key).gaps
+
+    @abstractmethod
+    def floor(self, key: str) -> Floor:
+        """Return where the series begins since `drop_before`."""
 
     @abstractmethod
     def counters(self, key: str) -> Mapping[str, int]:

@@ -1,6 +1,6 @@
 -- Write samples to a number series; a sample at a time that has one replaces it.
 --
--- KEYS: meta, series (a time series; without the module a sorted set of members "<ms> <value>")
+-- KEYS: meta, series (a time series; without the module a sorted set of members "<ms> <value>"), notes (stream)
 -- ARGV: 1 where the module is there, key, then ms, value, ms, value, …
 -- Returns {created, new, duplicate, replaced, refused}; an error where the series holds records.
 local meta, series, module, key = KEYS[1], KEYS[2], ARGV[1] == '1', ARGV[2]
@@ -14,6 +14,13 @@ if module and redis.call('EXISTS', series) == 0 then
 end
 
 local new, duplicate, replaced, refused = 0, 0, 0, 0
+local newest
+if module then
+  newest = (redis.call('TS.REVRANGE', series, '-', '+', 'COUNT', 1)[1] or {})[1]
+else
+  newest = redis.call('ZRANGE', series, -1, -1, 'WITHSCORES')[2]
+end
+newest = tonumber(newest or -1)
 local floor = known[2] and tonumber(known[2]) or 0
 for index = 3, #ARGV, 2 do
   local ms, value = ARGV[index], ARGV[index + 1]
@@ -36,6 +43,11 @@ for index = 3, #ARGV, 2 do
     else
       redis.call('ZREMRANGEBYSCORE', series, ms, ms)
       redis.call('ZADD', series, ms, ms .. ' ' .. value)
+    end
+    if tonumber(ms) > newest then
+      newest = tonumber(ms)
+    else -- a tail may have read on already
+      redis.call('XADD', KEYS[3], '*', 'n', ms, 'v', value)
     end
   end
 end

@@ -3,35 +3,41 @@
 qc:{KEY}:days           zset    the days that have a segment
 qc:{KEY}:20191011       stream  the records of a day: id <ms>-<seq>, one field `r` that holds the payload
 qc:{KEY}:20191011:late  zset    those that came after a newer one: score <ms>, member "<ms>-<seq> payload"
+qc:{KEY}:coverage       zset    intervals, each a member "<after>:<upto>" in 20 digits, where 0 is the position -1
+qc:{KEY}:notes          stream  what was stored behind the newest, for tails (see `redis_tail`)
 """
 
 from __future__ import annotations
 
-from bisect import bisect
+from bisect import bisect, bisect_left
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property, lru_cache, partial
 from heapq import merge
-from importlib.resources import files
-from itertools import groupby
+from operator import itemgetter
 from typing import Any, cast
 
 import msgspec
 import redis
 
-from collection.storage.base import Covers
-from collection.storage.days import DAY_MS, day_name
-from collection.storage.redis_server import END, call, series_name
-from collection.storage.values import LAST_TIMESTAMP, Columns, Entry
+from collection.storage.base import Covers, Floor
+from collection.storage.bulk import bulk
+from collection.storage.coverage import By, Coverage, Interval
+from collection.storage.days import DAY_MS, day_name, day_start
+from collection.storage.redis_bars import bar_names, labels, register_with_bars
+from collection.storage.redis_server import END, call, has_timeseries, series_name
+from collection.storage.values import LAST_TIMESTAMP, Entry, Records
 
 PIECE = 1_000
 """Records in one script call: Redis serves nobody else meanwhile."""
 PAGE = 10_000
 """Records in one answer."""
 
-
 _Item = tuple[bytes, list[bytes]]
 """A record as Redis answers it: id, [field, payload]."""
+_identity = itemgetter(0, 1)
 _decode_numbers = msgspec.json.Decoder(list[int]).decode
+_size = lru_cache(partial(int.to_bytes, length=4, byteorder="big"))
 
 
 class RedisLog:
@@ -41,7 +47,12 @@ class RedisLog:
         self._redis = client
         for command in ("XRANGE", "XREVRANGE"):  # redis-py's own parser costs more than decoding
             client.set_response_callback(command, _as_it_is)
-        self._append = client.register_script(files("collection.storage").joinpath("append.lua").read_bytes())
+        self._append = register_with_bars(client, "append.lua", keys_before=6)
+        self._drop = register_with_bars(client, "drop.lua", keys_before=4)
+
+    @cached_property
+    def _module(self) -> bool:
+        return has_timeseries(self._redis)
 
     def append(
         self, key: str, series_type: str, entries: Sequence[Entry], covers: Covers | None, counts: Mapping[str, int]
@@ -50,15 +61,11 @@ class RedisLog:
 
         In pieces, coverage and counts with the last one: should a piece fail, all of it is written again.
         """
-        by, intervals = (covers.by, " ".join(f"{a} {b}" for a, b in covers.intervals)) if covers else ("", "")
-        ordered = sorted(entries)
-        once = [
-            entry
-            for entry, before in zip(ordered, [None, *ordered], strict=False)
-            if not before or entry[:2] != before[:2]
-        ]
-        if len(once) < len(ordered):
-            counts = Counter(counts) + Counter({"duplicate": len(ordered) - len(once)})
+        by, intervals = (covers.by, " ".join(map(_member, covers.intervals))) if covers else ("", "")
+        once = sorted(entries)
+        if repeated := len(entries) - len(set(map(_identity, entries))):
+            once = sorted({_identity(entry): entry for entry in reversed(entries)}.values())
+            counts = Counter(counts) + Counter({"duplicate": repeated})
         counted = " ".join(f"{name} {number}" for name, number in counts.items())
         pieces = list(_pieces(once)) or [(0, [])]
         created = False
@@ -69,41 +76,52 @@ class RedisLog:
     def _call(
         self, key: str, day: int, series_type: str, piece: Sequence[Entry], by: str, intervals: str, counts: str
     ) -> bool:
-        names = [series_name(key), series_name(key, "days"), _segment(key, day), _late(key, day)]
-        records = [part for ms, seq, payload in piece for part in (f"{ms}-{seq}", payload)]
-        answer = self._append(keys=names, args=[series_type, day, by, intervals, counts, *records])
+        parts = ("days", str(day), f"{day}:late", "coverage", "notes")
+        names = [series_name(key), *(series_name(key, part) for part in parts), *bar_names(key)]
+        records = b"".join([b"%d-%d\0%b%b" % (ms, seq, _size(len(data)), data) for ms, seq, data in piece])
+        labelled = labels(key) if self._module else b""
+        answer = self._append(keys=names, args=[series_type, day, by, intervals, counts, labelled, len(piece), records])
         return bool(cast("list[int]", answer)[0])
 
-    def read(self, key: str, start: int = 0, end: int = END) -> Iterator[Columns]:
+    def coverage(self, key: str) -> Coverage:
+        """Return the covered intervals."""
+        pipe = self._redis.pipeline(transaction=False)
+        pipe.hget(series_name(key), "by")
+        pipe.zrange(series_name(key, "coverage"), 0, -1)
+        by, members = cast("tuple[bytes | None, list[bytes]]", pipe.execute())
+        by_name: By = "time" if by == b"time" else "id"
+        return Coverage(by_name, tuple(_interval(member) for member in members))
+
+    def read(self, key: str, start: int = 0, end: int = END) -> Iterator[Records]:
         """Yield the records of a range in order, page by page."""
-        for day in self._days(key, start, end):
+        for day in self.days(key, start, end):
             late = sorted(_late_entry(m) for m in self._late_members(key, day, start, end))
             position = str(start)
             while items := self._items(_segment(key, day), position, str(end), PAGE):
                 page = _columns(items)
                 due = bisect(late, (page.timestamps[-1], page.seqs[-1]))
-                yield Columns.of(list(merge(map(Entry, *page), late[:due]))) if due else page
+                yield Records.of(list(merge(zip(*page, strict=True), late[:due]))) if due else page
                 late, position = late[due:], f"({items[-1][0].decode()}"
                 if len(items) < PAGE:
                     break
             if late:
-                yield Columns.of(late)
+                yield Records.of(late)
 
     def latest(self, key: str, n: int) -> list[Entry]:
         """Return the newest n records, oldest first."""
         found: list[Entry] = []
-        for day in reversed(self._days(key, 0, END)):
+        for day in reversed(self.days(key, 0, END)):
             lacking = n - len(found)
             if lacking <= 0:
                 break
             items = call(self._redis, "XREVRANGE", _segment(key, day), "+", "-", "COUNT", lacking)
             late = cast("list[bytes]", self._redis.zrevrange(_late(key, day), 0, -1))
-            found = sorted([*map(Entry, *_columns(items)), *map(_late_entry, late)])[-lacking:] + found
+            found = sorted([*zip(*_columns(items), strict=True), *map(_late_entry, late)])[-lacking:] + found
         return found
 
     def first(self, key: str) -> int | None:
         """Return the time of the oldest record."""
-        for day in self._days(key, 0, END):
+        for day in self.days(key, 0, END):
             late = cast("list[tuple[bytes, float]]", self._redis.zrange(_late(key, day), 0, 0, withscores=True))
             times = _columns(self._items(_segment(key, day), "-", "+", 1)).timestamps
             return min([*times, *(int(score) for _, score in late)])
@@ -112,7 +130,7 @@ class RedisLog:
     def size(self, key: str) -> tuple[int, int]:
         """Return the number of records and of bytes."""
         pipe = self._redis.pipeline(transaction=False)
-        days = self._days(key, 0, END)
+        days = self.days(key, 0, END)
         for day in days:
             pipe.xlen(_segment(key, day))
             pipe.zcard(_late(key, day))
@@ -122,17 +140,33 @@ class RedisLog:
         sizes = [number or 0 for number in pipe.execute()]
         return sum(sizes[: len(sizes) // 2]), sum(sizes[len(sizes) // 2 :])
 
-    def drop_before(self, key: str, floor: int) -> None:
-        """Delete the segments of the days before `floor`, the start of a day."""
-        for day in self._days(key, 0, floor - 1) if floor else []:
-            self._redis.unlink(_segment(key, day), _late(key, day))
-            self._redis.zrem(series_name(key, "days"), str(day))
+    def floor(self, key: str) -> Floor:
+        """Return where the log begins."""
+        floor, last = cast("list[bytes | None]", self._redis.hmget(series_name(key), ["floor", "dropped"]))
+        if last is None:
+            return Floor(int(floor or 0))
+        ms, seq = last.split(b"-")
+        return Floor(int(floor or 0), (int(ms), int(seq)))
 
-    def _days(self, key: str, start: int, end: int) -> list[int]:
+    def drop_before(self, key: str, floor: int) -> None:
+        """Delete the segments of the days before `floor`, the start of a day, and the notes of their records."""
+        for day in ["", *map(str, self.days(key, 0, floor - 1))] if floor else []:
+            names = [series_name(key, part) for part in ("days", day, f"{day}:late")]
+            self._drop(keys=[series_name(key), *names, *bar_names(key)], args=[floor, day])
+        notes, position = series_name(key, "notes"), "-"
+        while page := call(self._redis, "XRANGE", notes, position, "+", "COUNT", PAGE):
+            if old := [name for name, note in page if note_time(note) < floor]:
+                self._redis.hset(series_name(key), "unnoted", old[-1])
+                self._redis.xdel(notes, *old)
+            position = f"({page[-1][0].decode()}"
+
+    def days(self, key: str, start: int, end: int) -> list[int]:
+        """Return the days that have a segment, such as 20191011."""
         first, last = (day_name(min(max(time, 0), LAST_TIMESTAMP)) for time in (start, end))
         found = self._redis.zrange(series_name(key, "days"), first, last, byscore=True)
         return [int(day) for day in cast("list[bytes]", found)]
 
+    @bulk
     def _items(self, segment: str, start: str, end: str, count: int) -> list[_Item]:
         found: list[_Item] = call(self._redis, "XRANGE", segment, start, end, "COUNT", count)
         return found
@@ -154,19 +188,40 @@ def _late(key: str, day: int) -> str:
 
 
 def _pieces(entries: list[Entry]) -> Iterator[tuple[int, list[Entry]]]:
-    for day, group in groupby(entries, lambda entry: entry[0] // DAY_MS):
-        of_day = list(group)
-        for start in range(0, len(of_day), PIECE):
-            yield day_name(day * DAY_MS), of_day[start : start + PIECE]
+    start = 0
+    while start < len(entries):
+        midnight = day_start(entries[start][0]) + DAY_MS
+        end = bisect_left(entries, (midnight,), start, min(start + PIECE, len(entries)))
+        yield day_name(midnight - DAY_MS), entries[start:end]
+        start = end
 
 
-def _columns(items: list[_Item]) -> Columns:
+def entries(items: list[_Item]) -> list[Entry]:
+    """Read records as Redis answers them."""
+    return list(zip(*_columns(items), strict=True))
+
+
+@bulk
+def _columns(items: list[_Item]) -> Records:
     """Read ids and payloads; all ids in one call: `1-2`, `3-4` → [1,2,3,4]."""
     numbers = _decode_numbers(b"[" + b",".join([name for name, _ in items]).replace(b"-", b",") + b"]")
-    return Columns(numbers[::2], numbers[1::2], [fields[1] for _, fields in items])
+    return Records(numbers[::2], numbers[1::2], [fields[1] for _, fields in items])
+
+
+def note_time(note: Sequence[bytes]) -> int:
+    """Return the time of the record, or of the last of those, that a note in the stream of notes is about."""
+    return int(note[-1 if note[0] == b"d" else 1].split(b"-")[0])
+
+
+def _member(interval: Interval) -> str:
+    return f"{interval.after + 1:020}:{interval.upto + 1:020}"
+
+
+def _interval(member: bytes) -> Interval:
+    return Interval(int(member[:20]) - 1, int(member[21:]) - 1)
 
 
 def _late_entry(member: bytes) -> Entry:
     name, payload = member.split(b" ", 1)
     ms, seq = name.split(b"-")
-    return Entry(int(ms), int(seq), payload)
+    return int(ms), int(seq), payload

@@ -37,7 +37,7 @@ class RedisNumbers:
         created, layout = False, self._layout(key)
         for start in range(0, len(numbers), PIECE):
             samples = [part for ms, value in numbers[start : start + PIECE] for part in (ms, repr(value))]
-            names = [series_name(key), series_name(key, layout)]
+            names = [series_name(key), series_name(key, layout), series_name(key, "notes")]
             answer = self._script(keys=names, args=[int(layout == "ts"), key, *samples])
             created |= bool(cast("list[int]", answer)[0])
         return created
@@ -50,17 +50,17 @@ class RedisNumbers:
                 page = self._samples("TS.RANGE", key, start, end, "COUNT", PAGE)
             else:
                 found = self._redis.zrange(series_name(key, "z"), start, end, byscore=True, offset=0, num=PAGE)
-                page = [_sample(member) for member in cast("list[bytes]", found)]
+                page = [sample(member) for member in cast("list[bytes]", found)]
             yield page
             if len(page) < PAGE:
                 return
-            start = page[-1].timestamp + 1
+            start = page[-1][0] + 1
 
     def latest(self, key: str, n: int) -> list[Number]:
         """Return the newest n samples, oldest first."""
         if self._layout(key) == "ts":
             return self._samples("TS.REVRANGE", key, "-", "+", "COUNT", n)[::-1]
-        return [_sample(member) for member in cast("list[bytes]", self._redis.zrange(series_name(key, "z"), -n, -1))]
+        return [sample(member) for member in cast("list[bytes]", self._redis.zrange(series_name(key, "z"), -n, -1))]
 
     def first(self, key: str) -> int | None:
         """Return the time of the oldest sample."""
@@ -68,9 +68,9 @@ class RedisNumbers:
             samples = self._samples("TS.RANGE", key, "-", "+", "COUNT", 1)
         else:
             samples = [
-                _sample(member) for member in cast("list[bytes]", self._redis.zrange(series_name(key, "z"), 0, 0))
+                sample(member) for member in cast("list[bytes]", self._redis.zrange(series_name(key, "z"), 0, 0))
             ]
-        return samples[0].timestamp if samples else None
+        return samples[0][0] if samples else None
 
     def size(self, key: str) -> tuple[int, int]:
         """Return the number of samples and of bytes."""
@@ -82,7 +82,17 @@ class RedisNumbers:
         return self._redis.zcard(series_name(key, "z")), self._redis.memory_usage(series_name(key, "z")) or 0
 
     def drop_before(self, key: str, floor: int) -> None:
-        """Delete the samples before `floor`."""
+        """Delete the samples before `floor`; what is older is refused already."""
+        if self._layout(key) == "ts":
+            last = self._samples("TS.REVRANGE", key, "-", max(floor - 1, 0), "COUNT", 1)
+        else:
+            found = self._redis.zrange(
+                series_name(key, "z"), f"({floor}", "-inf", byscore=True, desc=True, offset=0, num=1
+            )
+            last = [sample(member) for member in cast("list[bytes]", found)]
+        if not last:
+            return
+        self._redis.hset(series_name(key), "dropped", f"{last[0][0]}-0")
         if self._layout(key) == "ts":
             call(self._redis, "TS.DEL", series_name(key, "ts"), 0, max(floor - 1, 0))
         else:
@@ -90,9 +100,10 @@ class RedisNumbers:
 
     def _samples(self, command: str, key: str, *args: object) -> list[Number]:
         answer = call(self._redis, command, series_name(key, "ts"), *args)
-        return [Number(int(ms), float(value)) for ms, value in answer]
+        return [(int(ms), float(value)) for ms, value in answer]
 
 
-def _sample(member: bytes) -> Number:
+def sample(member: bytes) -> Number:
+    """Read a member of the sorted set."""
     ms, value = member.split(b" ")
-    return Number(int(ms), float(value))
+    return (int(ms), float(value))

@@ -7,41 +7,61 @@ the set `qc:series`. See `redis_log` and `redis_numbers` for the rest.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
-from collection.errors import RecordRefused
-from collection.storage.base import Covers, DataCollectionStorage, SeriesInfo, checked_covers, checked_key, checked_name
+from collection.bars import SECOND, Bar, bar_range
+from collection.storage.base import (
+    BarsCheck,
+    Covers,
+    DataCollectionStorage,
+    Floor,
+    SeriesInfo,
+    Tail,
+    checked_covers,
+    checked_key,
+    checked_name,
+)
+from collection.storage.columns import number_columns, record_columns
 from collection.storage.coverage import Coverage
 from collection.storage.days import day_start
+from collection.storage.redis_bars import RedisBars
 from collection.storage.redis_log import RedisLog
 from collection.storage.redis_numbers import RedisNumbers
 from collection.storage.redis_server import END, INDEX, connect, series_name, server_errors
-from collection.storage.values import Columns, Entry, Number, SeriesType, decode, encode
+from collection.storage.redis_tail import RedisTail
+from collection.storage.spool import LIMIT, Spool
+from collection.storage.values import Entry, Number, Records, SeriesType, decode, encode
 from collection.storage.writer import Batch, Writer
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 class RedisStorage(DataCollectionStorage):
-    """Stores in the Redis at `url` (`redis://`, `rediss://`, `unix://`); connects with the first call."""
+    """Stores in the Redis at `url` (`redis://`, `rediss://`, `unix://`); connects with the first call.
 
-    def __init__(self, url: str) -> None:
+    What Redis does not take waits in the folder `spool`, if one is given, `spool_limit` bytes of it.
+    """
+
+    def __init__(self, url: str, *, spool: Path | None = None, spool_limit: int = LIMIT) -> None:
         self._redis = connect(url)
         self._log = RedisLog(self._redis)
         self._numbers = RedisNumbers(self._redis)
+        self._bars = RedisBars(self._redis)
+        self._tail = RedisTail(self._redis)
         self._listed: set[str] = set()
-        self._writer = Writer(self._write)
+        self._writer = Writer(self._write, spool=Spool(spool, url, limit=spool_limit) if spool else None)
 
     def __repr__(self) -> str:
         return "RedisStorage()"  # without the URL, which may hold a password
 
     def store_batch(self, key: str, values: Iterable[tuple[int, Any]], covers: Covers | None = None) -> None:
         checked_covers(key, covers)
-        encoded = [encode(value, timestamp) for timestamp, value in values]
-        types = {series_type for series_type, _ in encoded}
-        if len(types) > 1:
-            raise RecordRefused("mixed_types", f"{key}: a batch of the types {', '.join(sorted(types))}")
-        batch = Batch(types.pop() if types else None, [item for _, item in encoded], covers)
-        self._writer.put(checked_key(key), batch)
+        self._writer.put(checked_key(key), Batch(*encode(values), covers))
 
     def count(self, key: str, name: str, number: int = 1) -> None:
         self._writer.put(checked_key(key), Batch(None, counts=Counter({checked_name(name): number})))
@@ -69,14 +89,27 @@ class RedisStorage(DataCollectionStorage):
                 self._redis.sadd(INDEX, key)
 
     def fetch(self, key: str, start_time: int | None = None, end_time: int | None = None) -> list[tuple[int, Any]]:
-        start, end = max(start_time or 0, 0), END if end_time is None else min(end_time, END)
+        return [value for page in self.pages(key, start_time, end_time) for value in page]
+
+    def pages(
+        self, key: str, start_time: int | None = None, end_time: int | None = None
+    ) -> Iterator[list[tuple[int, Any]]]:
+        start, end = _range(start_time, end_time)
         with server_errors():
             series_type = self._type(key)
-            if series_type is None or end < start:
-                return []
             if series_type == "number":
-                return [sample for page in self._numbers.read(key, start, end) for sample in page]
-            return [value for page in self._log.read(key, start, end) for value in decode(series_type, page)]
+                yield from self._numbers.read(key, start, end)
+            elif series_type:
+                for page in self._log.read(key, start, end):
+                    yield decode(series_type, page)
+
+    def columns(self, key: str, start_time: int | None = None, end_time: int | None = None) -> dict[str, NDArray[Any]]:
+        start, end = _range(start_time, end_time)
+        with server_errors():
+            series_type = self._type(key)
+            if series_type == "number":
+                return number_columns([sample for page in self._numbers.read(key, start, end) for sample in page])
+            return record_columns(series_type, self._log.read(key, start, end) if series_type else [])
 
     def latest(self, key: str, n: int = 1) -> list[tuple[int, Any]]:
         with server_errors():
@@ -85,12 +118,39 @@ class RedisStorage(DataCollectionStorage):
                 return []
             if series_type == "number":
                 return list(self._numbers.latest(key, n))
-            return decode(series_type, Columns.of(self._log.latest(key, n)))
+            return decode(series_type, Records.of(self._log.latest(key, n)))
+
+    def tail(self, positions: Mapping[str, str], limit: int = 10_000) -> dict[str, Tail]:
+        with server_errors():
+            return self._tail.read(positions, limit)
+
+    def bars(
+        self, key: str, start_time: int | None = None, end_time: int | None = None, width: int = SECOND
+    ) -> list[Bar]:
+        first, last = bar_range(start_time, end_time, width)
+        with server_errors():
+            if width % SECOND or not self._bars.are_kept(key):
+                return super().bars(key, start_time, end_time, width)
+            found: list[Bar] = []
+            for proved, group in groupby(self._bars.read(key, first, last, width), itemgetter(1)):
+                bars = [bar for bar, _ in group]
+                found += bars if proved else super().bars(key, bars[0].timestamp, bars[-1].timestamp, width)
+            return found
+
+    def check_bars(
+        self, key: str, start_time: int | None = None, end_time: int | None = None, *, rebuild: bool = False
+    ) -> BarsCheck:
+        first, last = bar_range(start_time, end_time, SECOND)
+        with server_errors():
+            return self._bars.check(key, *_range(first, last), super().bars, rebuild=rebuild)
 
     def coverage(self, key: str) -> Coverage:
         with server_errors():
-            by, text = cast("list[bytes | None]", self._redis.hmget(series_name(key), ["by", "coverage"]))
-        return Coverage.loads("time" if by == b"time" else "id", (text or b"").decode())
+            return self._log.coverage(key)
+
+    def floor(self, key: str) -> Floor:
+        with server_errors():
+            return self._log.floor(key)
 
     def counters(self, key: str) -> Mapping[str, int]:
         with server_errors():
@@ -117,16 +177,18 @@ class RedisStorage(DataCollectionStorage):
         layout = self._numbers if series_type == "number" else self._log
         last = layout.latest(key, 1)
         count, size = layout.size(key)
-        return SeriesInfo(key, series_type, count, layout.first(key), last[-1].timestamp if last else None, size)
+        return SeriesInfo(key, series_type, count, layout.first(key), last[-1][0] if last else None, size)
 
     def drop_before(self, key: str, timestamp: int) -> None:
         with server_errors():
-            # The floor comes first: once a day is gone, nothing of it is taken any more.
-            floor = max(day_start(timestamp), int(cast("bytes", self._redis.hget(series_name(key), "floor")) or 0))
-            self._redis.hset(series_name(key), "floor", str(floor))
-            layout = self._numbers if self._type(key) == "number" else self._log
-            layout.drop_before(key, floor)
+            self._log.drop_before(key, day_start(timestamp))
+            if self._type(key) == "number":
+                self._numbers.drop_before(key, day_start(timestamp))
 
     def _type(self, key: str) -> SeriesType | None:
         found = cast("bytes | None", self._redis.hget(series_name(key), "type"))
         return cast("SeriesType", found.decode()) if found else None
+
+
+def _range(start: int | None, end: int | None) -> tuple[int, int]:
+    return max(start or 0, 0), END if end is None else min(end, END)

@@ -23,6 +23,7 @@ import msgspec
 
 from collection.errors import RecordRefused
 from collection.records import Trade
+from collection.storage.bulk import bulk
 
 SeriesType = Literal["number", "trade", "value"]
 
@@ -31,27 +32,24 @@ EXACT_INTEGER = 2**53
 LAST_TIMESTAMP = 253_402_300_799_999
 """The last millisecond of the year 9999: a later time is one in the wrong unit."""
 DEEPEST = 32
+MOST_DIGITS = 60
+MOST_DECIMALS = 40
 _IDS = 2**64
+_TRADE: SeriesType = "trade"
+_E = ord("E")
 _DECIMAL = 1
 
 
-class Entry(NamedTuple):
-    """A record as the log holds it: identified by (timestamp, seq)."""
+Entry = tuple[int, int, bytes]
+"""A record as the log holds it, identified by the first two: timestamp, seq, payload."""
+Number = tuple[int, float]
+"""A sample of a number series: timestamp, value."""
 
-    timestamp: int
-    seq: int
-    payload: bytes
+_TradeRow = tuple[Decimal, Decimal, bool | None, int | None, str | None]
+"""A trade without what the log's own id says: price, amount, is it a buy, received - timestamp, id where no integer.
 
-
-class Number(NamedTuple):
-    """A sample of a number series."""
-
-    timestamp: int
-    value: float
-
-
-_TradeRow = tuple[bool | None, Decimal, Decimal, int | None, str | None]
-"""A trade without what the log's own id says: is it a buy, price, amount, received - timestamp, id where no integer."""
+Price and amount come first, so that `append.lua` finds them without reading the rest.
+"""
 
 
 def _read_extension(code: int, data: memoryview) -> Any:
@@ -74,44 +72,73 @@ def hash64(data: bytes) -> int:
 
 def integer_id(text: str) -> int | None:
     """Return the number that a trade id is, where it is one below 2^64 written as numbers are, else None."""
-    if text.isascii() and text.isdigit() and len(text) <= 20 and (text[0] != "0" or text == "0"):
-        number = int(text)
-        return number if number < _IDS else None
-    return None
+    if len(text) > 20 or not text.isdigit() or not text.isascii() or (text[0] == "0" and text != "0"):
+        return None
+    number = int(text)
+    return number if number < _IDS else None
 
 
-def encode(value: Any, timestamp: int) -> tuple[SeriesType, Entry | Number]:
-    """Turn a value into what is written; raise RecordRefused, naming the place, for one that can't be kept."""
-    if type(timestamp) is not int or not 0 < timestamp <= LAST_TIMESTAMP:
-        raise RecordRefused("bad_timestamp", f"{timestamp!r} is not a Unix time in whole milliseconds")
+def encode(values: Iterable[tuple[int, Any]]) -> tuple[SeriesType | None, list[Entry] | list[Number]]:
+    """Turn (timestamp, value) pairs of one type into what is written.
+
+    Raises:
+        RecordRefused: One of them can't be kept, or they are of several types; it names the place.
+    """
+    found: SeriesType | None = None
+    written: list[Any] = []
     try:
-        return _encoded(value, timestamp)
-    except (AttributeError, KeyError, TypeError, UnicodeError) as error:
+        for timestamp, value in values:
+            if type(timestamp) is not int or not 0 < timestamp <= LAST_TIMESTAMP:
+                raise RecordRefused("bad_timestamp", f"{timestamp!r} is not a Unix time in whole milliseconds")
+            if isinstance(value, Trade):
+                series_type = _TRADE
+                written.append(_encode_trade(value, timestamp))
+            else:
+                series_type, item = _encode_other(value, timestamp)
+                written.append(item)
+            if series_type != found:
+                if found is not None:
+                    raise RecordRefused("mixed_types", f"a batch of the types {found} and {series_type}")
+                found = series_type
+    except (AttributeError, KeyError, TypeError, UnicodeError, msgspec.MsgspecError) as error:
         raise RecordRefused("bad_value", f"{type(error).__name__}: {error}") from None
+    return found, written
 
 
-def _encoded(value: Any, timestamp: int) -> tuple[SeriesType, Entry | Number]:
-    if isinstance(value, Trade):
-        return "trade", _encode_trade(value, timestamp)
+def _encode_other(value: Any, timestamp: int) -> tuple[SeriesType, Entry | Number]:
     if isinstance(value, int | float) and not isinstance(value, bool):
         if not (math.isfinite(value) if isinstance(value, float) else -EXACT_INTEGER <= value <= EXACT_INTEGER):
             raise RecordRefused("bad_number", f"{value!r} is no finite number that 64-bit floats hold exactly")
-        return "number", Number(timestamp, float(value))
+        return "number", (timestamp, float(value))
     payload = _encode(_plain(value, "value", 0))
-    return "value", Entry(timestamp, hash64(payload), payload)
+    return "value", (timestamp, hash64(payload), payload)
 
 
 def _encode_trade(trade: Trade, timestamp: int) -> Entry:
+    price, amount, text, received = trade.price, trade.amount, trade.id, trade.received
     if trade.timestamp != timestamp:
         raise RecordRefused("bad_timestamp", f"stored at {timestamp}, but the trade says {trade.timestamp}")
-    if not trade.id:
+    if not text:
         raise RecordRefused("no_id", f"{trade.line}: see records.identified")
-    if not (trade.price.is_finite() and trade.amount.is_finite()):
-        raise RecordRefused("bad_number", f"{trade.id}: price {trade.price}, amount {trade.amount}")
-    seq = integer_id(trade.id)
-    delay = trade.received - timestamp if trade.received else None
-    row: _TradeRow = (_BUY[trade.side], trade.price, trade.amount, delay, trade.id if seq is None else None)
-    return Entry(timestamp, hash64(trade.id.encode()) if seq is None else seq, _encode(row))
+    own = None
+    if text.isdecimal() and text.isascii() and text[0] != "0" and len(text) < 20:  # nearly always
+        seq = int(text)
+    elif (number := integer_id(text)) is not None:
+        seq = number
+    else:
+        seq, own = hash64(text.encode()), text
+    payload = _encode((price, amount, _BUY[trade.side], received - timestamp if received else None, own))
+    if not (price.is_finite() and amount.is_finite()) or ((len(payload) > 64 or _E in payload) and _odd(trade)):
+        raise RecordRefused("bad_number", f"{text[:60]}: price {price:.50}, amount {amount:.50}")
+    return timestamp, seq, payload
+
+
+def _odd(trade: Trade) -> bool:
+    """Whether a number is beyond what prices and amounts are anywhere: 60 digits, 40 of them after the point."""
+    return any(
+        len(digits) > MOST_DIGITS or not -MOST_DECIMALS <= int(exponent) <= MOST_DECIMALS
+        for _, digits, exponent in (trade.price.as_tuple(), trade.amount.as_tuple())
+    )
 
 
 def _plain(value: Any, path: str, depth: int) -> Any:
@@ -139,7 +166,7 @@ def _plain(value: Any, path: str, depth: int) -> Any:
     raise RecordRefused("bad_type", f"{path} is of type {type(value).__name__}, which can't be stored")
 
 
-class Columns(NamedTuple):
+class Records(NamedTuple):
     """Records as the log holds them, column by column: decoding works on whole columns at once."""
 
     timestamps: Sequence[int]
@@ -147,15 +174,21 @@ class Columns(NamedTuple):
     payloads: Sequence[bytes]
 
     @classmethod
-    def of(cls, entries: Sequence[Entry]) -> Columns:
+    def of(cls, entries: Sequence[Entry]) -> Records:
         """Turn rows into columns."""
         return cls(*zip(*entries, strict=True)) if entries else cls((), (), ())
 
 
-def decode(series_type: SeriesType, records: Columns) -> list[tuple[int, Any]]:
+def packed(payloads: Sequence[bytes]) -> bytes:
+    """Make one msgpack array of payloads, to be read in one call."""
+    return b"\xdd" + len(payloads).to_bytes(4) + b"".join(payloads)
+
+
+@bulk
+def decode(series_type: SeriesType, records: Records) -> list[tuple[int, Any]]:
     """Turn records back into (timestamp, value), all in one call."""
     timestamps, seqs, payloads = records
-    page = b"\xdd" + len(payloads).to_bytes(4) + b"".join(payloads)
+    page = packed(payloads)
     values = _decode_values(page) if series_type != "trade" else _trades(timestamps, seqs, _decode_trades(page))
     return list(zip(timestamps, values, strict=True))
 
@@ -163,7 +196,7 @@ def decode(series_type: SeriesType, records: Columns) -> list[tuple[int, Any]]:
 def _trades(timestamps: Sequence[int], seqs: Sequence[int], rows: list[_TradeRow]) -> Iterable[Trade]:
     if not rows:
         return []
-    buys, prices, amounts, delays, ids = zip(*rows, strict=True)
+    prices, amounts, buys, delays, ids = zip(*rows, strict=True)
     texts = [str(seq) if text is None else text for seq, text in zip(seqs, ids, strict=True)]
     received = [0 if delay is None else at + delay for at, delay in zip(timestamps, delays, strict=True)]
     return map(Trade, timestamps, texts, [_SIDE[buy] for buy in buys], prices, amounts, received)

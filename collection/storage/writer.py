@@ -5,212 +5,213 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
-from typing import NamedTuple
+from collections import Counter
+from collections.abc import Sequence
+from time import monotonic
 
 from collection.backoff import Backoff
-from collection.errors import CollectionError, RetryLater, StorageRefused, StorageUnavailable
-from collection.storage.base import Covers
-from collection.storage.coverage import By
-from collection.storage.values import Entry, Number, SeriesType
+from collection.errors import RetryLater, StorageRefused, StorageUnavailable
+from collection.storage.batch import Batch, join
+from collection.storage.delivery import Bad, Write, deliver
+from collection.storage.queues import Queues
+from collection.storage.spool import Spool
+from collection.storage.spooler import Spooler
+from collection.storage.values import SeriesType
+
+__all__ = ["Batch", "Writer"]
 
 log = logging.getLogger(__name__)
 
 LARGEST = 5_000
 """Records that are joined to one write, at the most."""
+GRACE = 1.0
+"""Seconds without a write that went through, after which what waits goes to the spool."""
 IMPATIENT = 1.0
 """Seconds between two tries while somebody waits in `flush`."""
-
-
-class Batch(NamedTuple):
-    """Values of one series and type, with what they make complete and what else is to be counted."""
-
-    type: SeriesType | None  # None: nothing but coverage and counts
-    entries: Sequence[Entry | Number] = ()
-    covers: Covers | None = None
-    counts: Mapping[str, int] = MappingProxyType({})
-
-    @property
-    def only_counts(self) -> bool:
-        """Whether there is nothing else in it."""
-        return self.type is None and self.covers is None
-
-
-def join(batches: Sequence[Batch]) -> Batch:
-    """Return as one those that have one type and one kind of position."""
-    if len(batches) == 1:
-        return batches[0]
-    covers = [batch.covers for batch in batches if batch.covers]
-    intervals = [interval for one in covers for interval in one.intervals]
-    counts: Counter[str] = Counter()
-    for batch in batches:
-        counts.update(batch.counts)
-    return Batch(
-        next((batch.type for batch in batches if batch.type), None),
-        [entry for batch in batches for entry in batch.entries],
-        Covers(covers[0].by, intervals) if covers else None,
-        counts,
-    )
+PATIENT = 5.0
+"""Seconds between two tries, at the most: what waits should not wait longer than the server is away."""
 
 
 class Writer:
     """Hands batches, in the order of each series, to `write`, which raises RetryLater where the server is away.
 
-    A batch that can't be written for its own sake is set aside, logged, and told to those who wait for its key, or
-    else to the next who does; it stops nobody. While the server is away batches wait, `room` of them and their records
-    together: beyond that the newest are left out whole and counted as `dropped:no_room`; what they would have covered
-    stays open and is read again.
+    What can't be written for its own sake is set aside, logged, counted as `refused:set_aside`, and told to those who
+    wait for its key, or else to the next who does; it stops nobody. While the server is away batches wait, `room` of
+    them and their records together, and after a moment in the spool, where there is one. Where there is none, or the
+    disk takes nothing, the newest are left out whole beyond `room` and counted as `dropped:no_room`; what they would
+    have covered stays open and is read again.
     """
 
-    def __init__(self, write: Callable[[str, Batch], None], *, delay: float = 0.05, room: int = 500_000) -> None:
+    def __init__(self, write: Write, *, delay: float = 0.05, room: int = 500_000, spool: Spool | None = None) -> None:
         self._write = write
         self._delay = delay
         self._room = room
-        self._queues: dict[str, deque[tuple[int, Batch]]] = {}
-        self._number = 0  # of the batch that was enqueued last
-        self._writing = 0  # of the last one that is being written
-        self._waiting = 0  # records, and one for each batch
+        self._queues = Queues()
         self._failures: dict[str, str] = {}  # that nobody was told of, by key
         self._listeners: list[tuple[str | None, dict[str, str]]] = []  # the keys that are flushed now, and what failed
         self._away = "the storage is slow"
+        self._misses = 0  # times that the server was away
+        self._progress: float | None = None  # when the pass that runs began, or its last write went through
         self._hurry = False
         self._closed = False
         self._changed = threading.Condition()
+        self._spooler = Spooler(spool, self._queues, self._changed) if spool else None
         self._thread: threading.Thread | None = None
+        if spool:
+            self._start()  # dead processes may have left something
+
+    def _start(self) -> None:
+        self._thread = threading.Thread(target=self._run, name="storage-writer", daemon=True)
+        self._thread.start()
 
     def put(self, key: str, batch: Batch) -> None:
         """Enqueue a batch; the first one starts the thread. Raises RuntimeError after `close`."""
         with self._changed:
             if self._closed:
                 raise RuntimeError("the storage is closed")
-            if not batch.only_counts and self._waiting + _size(batch) > self._room:
+            queues = self._queues
+            if not batch.only_counts and queues.size + batch.size > self._room:
                 batch = Batch(None, counts=Counter(batch.counts) + Counter({"dropped:no_room": len(batch.entries)}))
-            self._number = number = self._number + 1
-            queue = self._queues.setdefault(key, deque())
-            if batch.only_counts and queue and queue[-1][1].only_counts and queue[-1][0] > self._writing:
-                number, last = queue.pop()  # and its number: who flushes may wait for that
-                batch = join([last, batch])
-                self._waiting -= _size(last)
-            self._waiting += _size(batch)
-            queue.append((number, batch))
+            idle = not queues.size
+            queues.put(key, batch)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="storage-writer", daemon=True)
-                self._thread.start()
-            self._changed.notify_all()
+                self._start()
+            if self._spooler and queues.size > self._room * 3 // 4 and not self._spooler.trouble:
+                self._spooler.spill()
+            elif idle or queues.size >= LARGEST:
+                self._changed.notify_all()
 
     def flush(self, key: str | None, timeout: float) -> None:
-        """See DataCollectionStorage.flush."""
+        """See DataCollectionStorage.flush; what is in the spool is durable."""
         with self._changed:
-            upto = self._number
+            upto = self._queues.last
             failures = {k: self._failures.pop(k) for k in list(self._failures) if key in (None, k)}
             listener = (key, failures)
             self._listeners.append(listener)
             self._hurry = True
             self._changed.notify_all()
             try:
-                written = self._changed.wait_for(lambda: not self._waits(key, upto), timeout)
+                durable = self._wait(key, upto, timeout)
             finally:
                 self._listeners = [other for other in self._listeners if other is not listener]
             if failures:
                 raise StorageRefused(failures)
-            if not written:
-                raise StorageUnavailable(f"not written within {timeout:g} s: {self._away}")
+            if not durable:
+                trouble = self._spooler.trouble if self._spooler else ""
+                raise StorageUnavailable(f"not written within {timeout:g} s: {self._away}{trouble and f'; {trouble}'}")
 
-    def _waits(self, key: str | None, upto: int) -> bool:
-        queues = self._queues.values() if key is None else [self._queues.get(key)]
-        return any(queue and queue[0][0] <= upto for queue in queues)
+    def _wait(self, key: str | None, upto: int, timeout: float) -> bool:
+        """Wait until what came is written, or in the spool, which is asked for as soon as the server fails."""
+        began, misses = monotonic(), self._misses
+        grace = min(GRACE, timeout / 2)
+        while self._queues.waits(key, upto):
+            now = monotonic()
+            left = began + timeout - now
+            if left <= 0:
+                return False
+            if self._spooler:
+                stuck = now - (self._progress or began) > grace
+                if self._misses > misses or stuck or left < grace or (self._spooler.pending and now - began > grace):
+                    self._spooler.spill()
+            self._changed.wait(min(left, grace / 8) if self._spooler else left)
+        return True
 
     def close(self, timeout: float = 2.0) -> None:
-        """Write what waits, as far as that goes within `timeout` seconds, and end the thread."""
+        """Write what waits, as far as that goes within `timeout` seconds, else spool it, and end the thread."""
         if self._thread is not None:
             with contextlib.suppress(StorageRefused, StorageUnavailable):
                 self.flush(None, timeout)
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-            lost = sum(len(batch.entries) for queue in self._queues.values() for _, batch in queue)
-            if lost:
+            if lost := self._queues.records:
                 log.error("%d records were not written before the end; their coverage stays open", lost)
         if self._thread is not None:
             self._thread.join(timeout)
+        if self._spooler:
+            self._spooler.close(timeout)
 
     def _run(self) -> None:
         backoff = Backoff()
+        failing_since = 0.0
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._closed or self._queues)
+                self._changed.wait_for(self._has_work, self._spooler.adopts if self._spooler else None)
                 # Several small batches make one write: wait a moment for more, unless somebody waits for us.
-                self._changed.wait_for(lambda: self._closed or self._hurry, self._delay)
+                self._changed.wait_for(lambda: self._closed or self._hurry or self._queues.size >= LARGEST, self._delay)
                 if self._closed:
                     return
                 self._hurry = False
-                keys, upto = list(self._queues), self._number
+                self._progress = monotonic()
+                keys, upto = self._queues.keys, self._queues.last
             try:
+                if self._spooler:
+                    self._spooler.drain(self._deliver)
                 for key in keys:
                     self._drain(key, upto)
                 backoff.reset()
             except RetryLater as away:
-                pause = backoff.next()
-                with self._changed:
-                    self._away = str(away)
-                    pause = min(pause, IMPATIENT) if self._listeners else pause
-                    log.warning("storage: %s; %d records wait, next try in %.1f s", away, self._waiting, pause)
-                    self._changed.wait_for(lambda: self._closed or self._hurry, pause)
+                now = monotonic()
+                failing_since = failing_since if backoff.failures else now
+                self._wait_out(away, backoff.next(), failing_since)
+            self._progress = None
+
+    def _has_work(self) -> bool:
+        return self._closed or self._queues.size > 0 or (self._spooler is not None and self._spooler.pending)
+
+    def _wait_out(self, away: RetryLater, pause: float, failing_since: float) -> None:
+        with self._changed:
+            self._progress = None
+            self._away = str(away)
+            self._misses += 1
+            pause = min(pause, IMPATIENT if self._listeners else PATIENT)
+            log.warning("storage: %s; %d records wait, next try in %.1f s", away, self._queues.records, pause)
+            self._changed.notify_all()
+            until = monotonic() + pause
+            while not (self._closed or self._hurry) and (left := until - monotonic()) > 0:
+                if self._spooler and self._queues.size and monotonic() - failing_since >= GRACE:
+                    self._spooler.spill()
+                self._changed.wait_for(lambda: self._closed or self._hurry, min(left, GRACE) if self._spooler else left)
 
     def _drain(self, key: str, upto: int) -> None:
         """Write what was enqueued of a key when the pass began, so that a busy key does not keep the others waiting."""
         largest = LARGEST
-        while parts := self._parts(key, upto, largest):
-            try:
-                self._write(key, join([batch for _, batch in parts]))
-            except RetryLater:
-                raise
-            except Exception as error:  # whatever is wrong with this batch must not stop the others
-                if len(parts) > 1:
-                    largest = 0  # one of them is bad: write each by itself
+        while True:
+            with self._changed:
+                parts = self._queues.first(key, upto, largest)
+            if not parts:
+                return
+            if len(parts) == 1:
+                self._deliver(key, parts[0][1])
+            else:
+                try:
+                    self._write(key, join([batch for _, batch in parts]))
+                except RetryLater:
+                    raise
+                except Exception:
+                    largest = -1  # one of them is bad: write each by itself
                     continue
-                self._set_aside(key, len(parts[0][1].entries), error)
-            self._written(key, parts[-1][0])
+            with self._changed:
+                self._progress = monotonic()
+                self._queues.remove(key, parts[-1][0])
+                self._changed.notify_all()
 
-    def _parts(self, key: str, upto: int, largest: int) -> list[tuple[int, Batch]]:
-        """Return a key's first batches as far as they go together; they stay queued until they are written."""
-        with self._changed:
-            parts: list[tuple[int, Batch]] = []
-            kind: SeriesType | None = None
-            by: By | None = None
-            records = 0
-            for number, batch in self._queues.get(key, ()):
-                records += len(batch.entries)
-                batch_by = batch.covers.by if batch.covers else None
-                alike = batch.type in (kind or batch.type, None) and batch_by in (by or batch_by, None)
-                if parts and (not alike or records > largest or number > upto):
-                    break
-                parts.append((number, batch))
-                kind, by = kind or batch.type, by or batch_by
-            if not parts or parts[0][0] > upto:
-                return []
-            self._writing = max(self._writing, parts[-1][0])
-            return parts
+    def _deliver(self, key: str, batch: Batch) -> bool:
+        """Write a batch, and set aside what of it can't be written; returns whether there is time for more."""
+        if bad := deliver(self._write, key, batch):
+            self._set_aside(key, batch.type, bad)
+        self._progress = monotonic()
+        return not self._closed
 
-    def _set_aside(self, key: str, records: int, error: Exception) -> None:
-        reason = str(error) if isinstance(error, CollectionError) else f"{type(error).__name__}: {error}"
-        log.error("storage: %d records of %s are set aside: %s", records, key, reason)
+    def _set_aside(self, key: str, series_type: SeriesType | None, bad: Sequence[Bad]) -> None:
+        number, reason = sum(len(entries) for entries, _ in bad), bad[0].reason
+        log.error("storage: %d records of %s are set aside: %s", number, key, reason)
+        if self._spooler and number:
+            try:
+                self._spooler.spool.set_aside(key, series_type, bad)
+            except OSError as error:
+                log.error("storage: they could not be kept either: %s", error)
         with self._changed:
             told = [failures for listened, failures in self._listeners if listened in (None, key)]
             for failures in told or [self._failures]:
                 failures[key] = reason
-
-    def _written(self, key: str, upto: int) -> None:
-        with self._changed:
-            queue = self._queues[key]
-            while queue and queue[0][0] <= upto:
-                self._waiting -= _size(queue.popleft()[1])
-            if not queue:
-                del self._queues[key]
-            self._changed.notify_all()
-
-
-def _size(batch: Batch) -> int:
-    return 1 + len(batch.entries)

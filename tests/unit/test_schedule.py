@@ -15,16 +15,17 @@ FEEDS = '[[feeds]]\nname = "{0}"\ntype = "cex_trades"\nexchange = "binance"\nmar
 
 
 def test_each_polled_collector_has_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
-    from beat_schedule import build_schedule
+    from beat_schedule.schedule import RETENTION, build_schedule
 
     Path("feeds.toml").write_text("\n".join(FEEDS.format(market) for market in ("A/B", "C/D")))
     monkeypatch.setenv("COLLECTION_INTERVALS__TRADES", "7s")
     current.cache_clear()
     schedule = build_schedule()
-    assert list(schedule) == ["trades:binance:A/B", "trades:binance:C/D"]
+    assert list(schedule) == ["trades:binance:A/B", "trades:binance:C/D", RETENTION]
     entry = schedule["trades:binance:A/B"]
     assert (entry["task"], entry["schedule"], entry["args"]) == ("workers.tasks.poll", 7.0, ["trades:binance:A/B"])
     assert entry["options"]["queue"] == "polls"
+    assert (schedule[RETENTION]["task"], schedule[RETENTION]["schedule"]) == ("workers.tasks.drop_expired", 3600.0)
 
 
 def test_phases_are_spread_over_the_interval_and_stay_the_same() -> None:

@@ -1,0 +1,157 @@
+"""Audit: reads a series through and certifies what it holds."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from collection.certificate import Certificate, Dropped, Record, Span, Verdict
+from collection.errors import ConfigurationError
+from collection.records import Trade
+from collection.storage import Coverage, DataCollectionStorage, Floor, Interval
+from collection.storage.coverage import By
+from collection.storage.values import integer_id
+
+SHOWN = 20
+"""Holes that a certificate lists; all are counted."""
+
+
+def certify(
+    storage: DataCollectionStorage,
+    key: str,
+    start: int | None = None,
+    end: int | None = None,
+    on_page: Callable[[int], object] = lambda records: None,
+) -> Certificate:
+    """Read a series, page by page, and say what it holds; `on_page` is told the number of records of each page.
+
+    Raises:
+        ConfigurationError: The series holds no trades.
+    """
+    # All that is covered before the records are read is among them, and what came meanwhile is covered afterwards.
+    coverage = storage.coverage(key)
+    found = _read(storage, key, start, end, on_page)
+    floor, stored = storage.floor(key), found.runs.intervals
+    numbered = coverage.by == "id" and found.numbered
+    window = [left_of(coverage, floor)]
+    if (start, end) != (None, None):
+        if coverage.by == "time":
+            window.append(Interval((start or 0) - 1, coverage.end or 0 if end is None else end))
+        else:
+            window.append(Interval(stored[0].after, stored[-1].upto) if stored else Interval(0, 0))
+    covered, gaps = clip(coverage.intervals, *window), clip(coverage.gaps, *window)
+    missing = without(covered, stored)
+    outside = without(stored, storage.coverage(key).intervals)
+    doubled = found.count - size(stored)
+    return Certificate(
+        key=key,
+        verdict=_verdict(missing, doubled, gaps) if numbered and covered else "unproven",
+        by=coverage.by,
+        start=start,
+        end=end,
+        covered=spans(covered),
+        gaps=spans(gaps),
+        dropped=_dropped(floor, coverage.by),
+        first=found.first,
+        last=found.last,
+        expected=size(covered) if numbered else None,
+        stored=found.count,
+        missing=size(missing) if numbered else None,
+        hole_count=len(missing) if numbered else None,
+        holes=spans(missing[:SHOWN]) if numbered else [],
+        doubled=doubled if numbered else None,
+        outside=size(outside) if numbered else None,
+        counters=storage.counters(key),
+        digest=found.sha.hexdigest(),
+    )
+
+
+def _verdict(missing: Sequence[Interval], doubled: int, gaps: Sequence[Interval]) -> Verdict:
+    return "holes" if missing else "doubles" if doubled else "gaps" if gaps else "complete"
+
+
+def _dropped(floor: Floor, by: By) -> Dropped | None:
+    if not floor.timestamp:
+        return None
+    return Dropped(floor.timestamp, floor.last[1] if floor.last and by == "id" else None)
+
+
+class _Found:
+    """What is known of the trades that were read so far."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.first: Record | None = None
+        self.last: Record | None = None
+        self.numbered = True
+        self.runs = Coverage()
+        """The ids that are stored, as intervals: as many as there are interruptions."""
+        self.sha = hashlib.sha256()
+
+    def add(self, trades: Sequence[Trade]) -> None:
+        if not trades:
+            return
+        self.first = self.first or Record(trades[0].id, trades[0].timestamp)
+        self.last = Record(trades[-1].id, trades[-1].timestamp)
+        self.count += len(trades)
+        self.sha.update("".join([f"{trade.line}\n" for trade in trades]).encode())
+        numbers = [integer_id(trade.id) for trade in trades] if self.numbered else [None]
+        self.numbered = None not in numbers
+        if self.numbered:
+            self.runs = self.runs.with_intervals(Interval(n - 1, n) for n in numbers if n is not None)
+
+
+def _read(
+    storage: DataCollectionStorage, key: str, start: int | None, end: int | None, on_page: Callable[[int], object]
+) -> _Found:
+    found = _Found()
+    for page in storage.pages(key, start, end):
+        trades: list[Any] = [value for _, value in page]
+        if not all(isinstance(trade, Trade) for trade in trades):
+            raise ConfigurationError(f"{key}: only series of trades can be audited, this one holds other values")
+        found.add(trades)
+        on_page(len(trades))
+    return found
+
+
+def left_of(coverage: Coverage, floor: Floor) -> Interval:
+    """Return the positions that retention left of what is covered, from the floor to the end."""
+    dropped = floor.last[1] if floor.last else -1
+    after = floor.timestamp - 1 if coverage.by == "time" else dropped
+    return Interval(after, max(after, -1 if coverage.end is None else coverage.end))
+
+
+def clip(intervals: Iterable[Interval], *windows: Interval) -> list[Interval]:
+    """Return what of the intervals lies in all windows."""
+    first, last = max(window.after for window in windows), min(window.upto for window in windows)
+    clipped = (Interval(max(after, first), min(upto, last)) for after, upto in intervals)
+    return [one for one in clipped if one.after < one.upto]
+
+
+def without(ours: Iterable[Interval], theirs: Sequence[Interval]) -> list[Interval]:
+    """Return what lies in `ours` only; both are in order, and none overlaps another of its own."""
+    left: list[Interval] = []
+    place = 0
+    for after, upto in ours:
+        while place < len(theirs) and theirs[place].upto <= after:
+            place += 1
+        at = place
+        while at < len(theirs) and theirs[at].after < upto:
+            if theirs[at].after > after:
+                left.append(Interval(after, theirs[at].after))
+            after = max(after, theirs[at].upto)
+            at += 1
+        if after < upto:
+            left.append(Interval(after, upto))
+    return left
+
+
+def size(intervals: Iterable[Interval]) -> int:
+    """Return how many positions lie in the intervals."""
+    return sum(upto - after for after, upto in intervals)
+
+
+def spans(intervals: Iterable[Interval]) -> list[Span]:
+    """Write intervals with both ends included."""
+    return [Span(after + 1, upto) for after, upto in intervals]
