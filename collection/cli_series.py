@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import sys
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -124,6 +125,8 @@ def tail(
     """Print records as they are stored, late ones included, until Ctrl-C; with --position none is ever left out."""
     checked_format(form)
     positions = Positions(position)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)  # a Redis that it started ends with it
     with opened_storage(current(), tell) as storage:
         for key in keys:
             if not set(WILD) & set(key):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import secrets
 import socket
 import subprocess
@@ -69,6 +70,7 @@ class Node:
         if self.process is not None:
             self.process.kill()
             self.process.wait()
+            self.process = None
         self.client.connection_pool.disconnect()
 
     def ask(self, *command: object) -> Any:
@@ -104,7 +106,8 @@ class RedisCluster:
         with ExitStack() as stack:
             for node in self.nodes:
                 stack.callback(node.kill)
-                node.launch()
+                if node.process is None:
+                    node.launch()
             for number, node in enumerate(self.nodes):
                 wait_for(node.answers)
                 node.ask("CLUSTER SET-CONFIG-EPOCH", number + 1)
@@ -227,9 +230,12 @@ def _fields(answer: Any) -> dict[str, str]:
 
 
 def free_ports(count: int) -> list[int]:
-    """Find ports that nothing listens at."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
+    """Find ports that nothing listens at, below those that systems give to clients: they stay free for a restart."""
+    found: list[int] = []
+    for port in random.SystemRandom().sample(range(10_000, 32_000), 1_000):
+        with socket.socket() as one, suppress(OSError):
+            one.bind(("127.0.0.1", port))
+            found.append(port)
+        if len(found) == count:
+            return found
+    raise LookupError("no free ports")

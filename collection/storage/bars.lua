@@ -99,12 +99,12 @@ local function written(number)
   return sign .. (digits == '' and '0' or digits) .. 'e-' .. number.decimals
 end
 
--- The bar of records {{id, payload}, …} of one second, in order; its decimals, and whether there is a negative number.
+-- The bar of records {id, payload, id, payload, …} of one second, in order; its decimals, and whether there is a negative number.
 local function exact_bar(records)
   local open, high, low, close, volume, quote, negative
   local price_decimals, amount_decimals = 0, 0
-  for _, record in ipairs(records) do
-    local price, amount = price_and_amount(record[2])
+  for index = 2, #records, 2 do
+    local price, amount = price_and_amount(records[index])
     local exact_price, exact_amount = exact(price), exact(amount)
     local turnover = product(exact_price, exact_amount)
     price_decimals = math.max(price_decimals, exact_price.decimals)
@@ -115,7 +115,7 @@ local function exact_bar(records)
     if not high or tonumber(price) > tonumber(high) then high = price end
     if not low or tonumber(price) < tonumber(low) then low = price end
   end
-  local bar = {open, high, low, close, written(volume), #records, written(quote)}
+  local bar = {open, high, low, close, written(volume), #records / 2, written(quote)}
   return bar, price_decimals, amount_decimals, negative
 end
 
@@ -157,6 +157,7 @@ local function Bars(meta, segment, late, newest, first, last)
   local known = call('HMGET', meta, 'bar', 'price_decimals', 'amount_decimals')
   local kept = known[1] and cmsgpack.unpack(known[1])
   local price_decimals, amount_decimals = tonumber(known[2]) or 0, tonumber(known[3]) or 0
+  local most_price, most_amount = price_decimals, amount_decimals -- that were seen: the scale of the next call
   local price_scale, amount_scale = 10 ^ price_decimals, 10 ^ amount_decimals
   local fast = price_decimals + amount_decimals <= MOST_DECIMALS
   local goes_on = newest and second_of(newest)
@@ -251,39 +252,55 @@ local function Bars(meta, segment, late, newest, first, last)
     end
   end
 
-  local function make_anew(at)
+  -- The records of a second, in order, as {id, payload, id, payload, …}.
+  local function read(at)
     local first, last = at .. '000', at .. '999'
-    local records = call('XRANGE', segment, first, last)
-    for index, record in ipairs(records) do records[index] = {record[1], record[2][2]} end
+    local found = call('XRANGE', segment, first, last)
+    for index, record in ipairs(found) do found[index] = {record[1], record[2][2]} end
     for _, member in ipairs(call('ZRANGEBYSCORE', late, first, last)) do
-      local id, payload = match(member, '^(%S+) (.*)$')
-      records[#records + 1] = {id, payload}
+      local space = string.find(member, ' ', 1, true)
+      found[#found + 1] = {sub(member, 1, space - 1), sub(member, space + 1)}
     end
+    table.sort(found, function(a, b) return before(a[1], b[1]) end)
+    local records = {}
+    for index, record in ipairs(found) do records[2 * index - 1], records[2 * index] = record[1], record[2] end
+    return records
+  end
+
+  local function make_anew(at)
+    local records = read(at)
     if #records == 0 then
-      for field = 1, #FIELDS do call('TS.DEL', KEYS[BARS + field], first, first) end
+      for field = 1, #FIELDS do call('TS.DEL', KEYS[BARS + field], at .. '000', at .. '000') end
       return
     end
-    table.sort(records, function(a, b) return before(a[1], b[1]) end)
-    if not bars[at] then order[#order + 1] = at end
-    local of_price, of_amount, below
-    bars[at], of_price, of_amount, below = exact_bar(records)
-    price_decimals, amount_decimals = math.max(price_decimals, of_price), math.max(amount_decimals, of_amount)
+    begin(at)
+    add(records, 1, #records - 1)
+    if whole then return finish() end
+    local bar, of_price, of_amount, below = exact_bar(records)
+    bars[at], order[#order + 1] = bar, at
+    most_price, most_amount = math.max(most_price, of_price), math.max(most_amount, of_amount)
     negative = negative or below
   end
 
   local function write()
     finish()
-    for at in pairs(touched) do make_anew(at) end
+    local newest_second, kept_second = second, kept and kept[1]
+    local state = {second, open, high, low, close, count, volume, quote, quote_folds}
+    goes_on, kept, second = nil, nil, nil
+    for at in pairs(touched) do
+      make_anew(at)
+      second = nil
+    end
     write_bars(bars, order)
-    if second and not touched[second] then
-      call('HSET', meta, 'bar', cmsgpack.pack({second, open, high, low, close, count, volume, quote, quote_folds}))
-    elseif second or (kept and touched[kept[1]]) then
+    if newest_second and not touched[newest_second] then
+      call('HSET', meta, 'bar', cmsgpack.pack(state))
+    elseif newest_second or touched[kept_second] then
       call('HDEL', meta, 'bar')
     end
-    if negative then price_decimals = 99 end -- then sums of sums can't be proved to be exact
-    if tostring(price_decimals) ~= known[2] or tostring(amount_decimals) ~= known[3] then
-      call('HSET', meta, 'price_decimals', price_decimals, 'amount_decimals', amount_decimals)
-      if kept or second then call('HDEL', meta, 'bar') end -- it was summed at the scale of before
+    if negative then most_price = 99 end -- then sums of sums can't be proved to be exact
+    if tostring(most_price) ~= known[2] or tostring(most_amount) ~= known[3] then
+      call('HSET', meta, 'price_decimals', most_price, 'amount_decimals', most_amount)
+      call('HDEL', meta, 'bar') -- it was summed at the scale of before
     end
   end
 

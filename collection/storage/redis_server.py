@@ -65,10 +65,8 @@ def _options(several: Servers) -> dict[str, Any]:
 def _cluster(several: Servers) -> Cluster:
     options = {name: value for name, value in _options(several).items() if name not in ("host", "port", "db")}
     redis.Redis(**options)  # reads the options, as `Cluster` does later
-    # Redis decides whether it serves while slots are missing; and each MOVED brings the whole new map of the slots.
-    return Cluster(
-        several.hosts, {**options, "retry": _once(), "require_full_coverage": False, "reinitialize_steps": 1}
-    )
+    # redis-py keeps a map with gaps for good, where it takes one; and each MOVED brings the whole new map.
+    return Cluster(several.hosts, {**options, "retry": _once(), "require_full_coverage": True, "reinitialize_steps": 1})
 
 
 def _master(several: Servers) -> redis.Redis:

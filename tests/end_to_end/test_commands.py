@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 import json
@@ -16,11 +17,17 @@ from pathlib import Path
 import pytest
 
 from collection.embedded import find_running
+from collection.records import digest
+from collection.simulator import Simulator
 from collection.storage import Covers, Interval, RedisStorage
+from collection.storage.redis_server import connect
 from tests.conftest import trade
-from tests.simulation import make_tape, tape_lines
+from tests.simulation import make_tape, tape_lines, until
 
 COLLECTION = [sys.executable, "-m", "workers.cli"]
+
+
+COMMANDS = ["audit", "bars", "check", "counters", "gaps", "query", "run", "series", "simulate", "spool", "tail", "up"]
 
 
 def collection(*arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
@@ -110,6 +117,24 @@ def test_series_lists_what_is_stored(filled: str) -> None:
             "no series 'trades:binance:BTC/USD'; did you mean 'trades:binance:BTC/USDT'?",
         ),
         (["query", "price:BTC", "--format", "cvs"], "--format cvs: unknown; did you mean 'csv'?"),
+        (["audit", "trades:binance:BTC/USD"], "did you mean 'trades:binance:BTC/USDT'?"),
+        (["audit", "price:BTC"], "price:BTC holds no trades"),
+        (["audit", "trades:binance:BTC/USDT", "--format", "csv"], "--format csv: unknown; known: json, table"),
+        (
+            ["audit", "trades:binance:BTC/USDT", "--truth", "http://127.0.0.1:1"],
+            "--truth: the exchange does not answer",
+        ),
+        (["audit", "trades:binance:BTC/USDT", "--truth", "localhost"], "such as http://127.0.0.1:8099"),
+        (["bars", "state"], "state holds no trades"),
+        (["bars", "trades:binance:BTC/USDT", "--width", "1x"], "--width: '1x' is no duration"),
+        (
+            ["bars", "trades:binance:BTC/USDT", "--width", "0.5ms"],
+            "--width: '0.5ms' is no whole number of milliseconds",
+        ),
+        (["gaps", "price:BTK"], "no series 'price:BTK'; did you mean 'price:BTC'?"),
+        (["counters", "nix"], "no series 'nix'; known: price:BTC, state, trades:binance:BTC/USDT"),
+        (["tail", "price:BTC", "nix"], "no series 'nix'"),
+        (["tail", "price:BTC", "--position", "nowhere/file"], "nowhere/file: the position can't be kept: No such file"),
         (["query", "price:BTC", "--start", "soon"], "--start: 'soon' is no time"),
         (["check", "nowhere.toml"], "nowhere.toml: there is no such feeds file"),
         (["up", "--tape", "XRP/ETH"], "--tape XRP/ETH: write MARKET=FILE"),
@@ -190,7 +215,7 @@ def test_a_simulation_takes_no_series_that_workers_filled_from_the_exchange(fill
     assert "trades:binance:BTC/USDT is stored from the exchange, not from the simulation" in done.stderr
 
 
-@pytest.mark.parametrize("command", ["check", "run", "simulate", "series", "query", "up"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_each_command_has_help_with_an_example(command: str) -> None:
     assert f"collection {command}" in collection(command, "--help").stdout.split("Example")[1]
 
@@ -250,6 +275,145 @@ def test_a_folder_of_simulated_data_takes_no_other() -> None:
     assert "trades:binance:BTC/USDT is stored from the simulation with seed 1" in done.stderr
     done = collection("up", "--simulate", "--seed", "2", code=1)
     assert "is stored from the simulation with seed 1 and rate 20, not from the simulation with seed 2" in done.stderr
+
+
+def test_audit_certifies_and_exits_with_1_where_the_promise_is_broken(filled: str) -> None:
+    key = "trades:binance:BTC/USDT"
+    done = collection("audit", key)
+    assert re.search(r"covered +1 – 10 \(10 ids\)", done.stdout)
+    assert done.stdout.endswith("complete: all that is covered is stored, without a gap\n")
+    with RedisStorage(filled) as storage:
+        storage.store_batch(key, [], Covers("id", [Interval(10, 13), Interval(20, 22)]))
+        storage.count(key, "refused:no_price", 2)
+    out = collection("audit", key, code=1).stdout
+    assert re.search(r"missing +5: 11 – 13, 21 – 22 \(of what was read 2 were refused: they may be among these\)", out)
+    told = json.loads(collection("audit", key, "--format", "json", code=1).stdout)
+    assert (told["verdict"], told["missing"], told["gaps"]) == ("holes", 5, [{"first": 14, "last": 20}])
+    assert told["digest"] == digest(trade(number) for number in range(1, 11))
+    assert (
+        json.loads(collection("audit", key, "--end", "2026-01-01T00:00:05", "--format", "json").stdout)["stored"] == 5
+    )
+
+
+async def test_audit_compares_with_the_simulated_exchange(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLLECTION_URL", redis_url)
+    make_tape(Path("tape.csv"), 50)
+    key = "trades:binance:LTC/ETH"
+    async with Simulator(tapes={"LTC/ETH": Path("tape.csv")}, speed=1e9) as simulator:
+        await until(lambda: len(simulator.published("LTC/ETH")) == 50)
+        trades = simulator.published("LTC/ETH")
+        with RedisStorage(redis_url) as storage:
+            covers = Covers("id", [Interval(int(trades[0].id) - 1, int(trades[-2].id))])
+            storage.store_batch(key, [(one.timestamp, one) for one in trades[:-1]], covers)
+        done = await asyncio.to_thread(collection, "audit", key, "--truth", simulator.url)
+        assert f"equal to what {simulator.url} published" in done.stdout
+        with RedisStorage(redis_url) as storage:
+            storage.store_batch(key, [], Covers("id", [Interval(int(trades[-2].id), int(trades[-1].id))]))
+        done = await asyncio.to_thread(collection, "audit", key, "--truth", simulator.url, code=1)
+        assert f"NOT equal to what {simulator.url} published:\n  published 50, stored 49\n" in done.stdout
+        assert done.stdout.endswith(f"  stored nothing, published {trades[-1].line}\n")
+
+
+def test_gaps_lists_what_is_not_known_to_be_complete(filled: str) -> None:
+    assert collection("gaps").stderr == (
+        "no gaps: each of 1 series is complete from its first to its last covered record\n"
+        "2 of them were stored without saying what is complete\n"
+    )
+    with RedisStorage(filled) as storage:
+        storage.store_batch("trades:binance:BTC/USDT", [], Covers("id", [Interval(15, 20)]))
+        at = trade(1).timestamp
+        storage.store_batch(
+            "trades:okx:A/B", [], Covers("time", [Interval(at, at + 5), Interval(at + 2_505, at + 9_000)])
+        )
+    done = collection("gaps")
+    assert re.search(r"trades:binance:BTC/USDT +id +11 +15 +5 ids", done.stdout)
+    assert re.search(r"trades:okx:A/B +time +2026-01-01 00:00:01\.006 +2026-01-01 00:00:03\.505 +2.5s", done.stdout)
+    assert done.stderr.startswith("2 gaps in 2 of 4 series\n")
+    told = collection("gaps", "*BTC*", "--format", "json").stdout
+    assert json.loads(told) == {"key": "trades:binance:BTC/USDT", "by": "id", "first": 11, "last": 15}
+    assert collection("gaps", "x*").stderr == "no gaps, for nothing was collected yet\n"
+
+
+def test_bars_are_printed_checked_and_rebuilt(filled: str) -> None:
+    key = "trades:binance:BTC/USDT"
+    out = collection("bars", key, "--width", "5s").stdout
+    assert re.search(r"2026-01-01 00:00:05\.000 +1\.5 +1\.5 +1\.5 +1\.5 +10 +5 +15", out)
+    rows = list(csv.DictReader(io.StringIO(collection("bars", key, "--width", "1500ms", "--format", "csv").stdout)))
+    assert [row["count"] for row in rows][:3] == ["1", "1", "2"]
+    lines = collection("bars", key, "--width", "1s", "--last", "2", "--format", "json").stdout.splitlines()
+    assert [json.loads(line)["timestamp_ms"] for line in lines] == [1_767_225_609_000, 1_767_225_610_000]
+    assert collection("bars", key, "--check").stderr == "10 bars of a second, all as the records make them\n"
+    with connect(filled) as client:
+        for name in client.scan_iter(f"qc:{{{key}}}:bars:high*"):
+            client.execute_command("TS.ADD", name, 1_767_225_603_000, 9, "ON_DUPLICATE", "LAST")
+    done = collection("bars", key, "--check", code=1)
+    assert done.stdout == "2026-01-01 00:00:03.000\n"
+    assert done.stderr == "1 of 10 bars of a second are wrong; --rebuild writes them anew\n"
+    assert collection("bars", key, "--rebuild").stderr == "1 bars of a second were wrong, 0 of 10 are now\n"
+    assert "all as the records make them" in collection("bars", key, "--check").stderr
+
+
+def test_counters_tell_in_words_what_became_of_records(filled: str) -> None:
+    key = "trades:binance:BTC/USDT"
+    with RedisStorage(filled) as storage:
+        storage.store_batch(key, [(trade(3).timestamp, trade(3))])
+        storage.count(key, "refused:no_price", 7)
+    out = collection("counters", "trades:*").stdout
+    assert re.search(r"BTC/USDT +duplicate +1 +came again, and changed nothing", out)
+    assert re.search(r"BTC/USDT +refused:no_price +7 +refused: can't be what was published", out)
+    told = json.loads(collection("counters", key, "--format", "json").stdout)
+    assert told == {key: {"duplicate": 1, "new": 10, "refused:no_price": 7}}
+
+
+def test_spool_says_that_nothing_waits() -> None:
+    assert collection("spool").stderr == "0 records wait in .collection/spool, 0 were set aside\n"
+
+
+def test_a_tail_that_is_killed_goes_on_and_leaves_nothing_out(filled: str) -> None:
+    key = "trades:binance:BTC/USDT"
+    arguments = ["tail", key, "--from-start", "--position", "position", "--format", "csv"]
+
+    def lines() -> list[str]:
+        return Path("out").read_text().splitlines()
+
+    def started() -> subprocess.Popen[bytes]:
+        with Path("out").open("ab") as out:
+            return subprocess.Popen([*COLLECTION, *arguments], stdout=out, stderr=subprocess.PIPE)
+
+    running = started()
+    with RedisStorage(filled) as storage:
+        _until(lambda: len(lines()) == 11 and Path("position").exists())
+        _until(lambda: "1767225610000-10" in Path("position").read_text())
+        running.kill()
+        running.communicate()
+        storage.store_batch(key, [(one.timestamp, one) for one in map(trade, (12, 13))])
+        storage.flush()
+        running = started()
+        _until(lambda: len(lines()) == 13)
+        storage.store_batch(key, [(one.timestamp, one) for one in map(trade, (11, 14))])  # one of them late
+        _until(lambda: len(lines()) == 15)
+        running.send_signal(signal.SIGINT)
+        assert running.communicate()[1] == b""
+    assert running.returncode == 0
+    ids = [line.split(",")[2] for line in lines()]
+    assert ids[:13] == ["trade_id", *map(str, range(1, 11)), "12", "13"]
+    assert sorted(ids[13:]) == ["11", "14"]
+
+
+def test_a_tail_ends_quietly_with_its_reader_and_waits_for_series_that_are_not_there(filled: str) -> None:
+    running = subprocess.Popen(
+        [*COLLECTION, "tail", "new:*"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert running.stdout
+    assert running.stderr
+    assert running.stderr.readline() == "no series is like new:* yet; waiting for one\n"
+    with RedisStorage(filled) as storage:
+        storage.store("new:one", 1.5, trade(1).timestamp)
+        assert running.stdout.readline() == "2026-01-01 00:00:01.000  new:one  1.5\n"
+    running.stdout.close()
+    assert running.wait(10) == 0
+    assert running.stderr.read() == ""
+    running.stderr.close()
 
 
 def _until(condition: object, seconds: float = 40) -> None:

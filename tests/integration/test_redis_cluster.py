@@ -6,6 +6,7 @@ The contract of all storages runs on a cluster as well, see `test_storage_contra
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -128,7 +129,9 @@ def test_a_cluster_without_timeseries_that_is_away_at_first_and_returns_elsewher
     first = RedisCluster(tmp_path / "first", size=1, modules=False)
     second = RedisCluster(tmp_path / "second", size=1, modules=False, password=first.password)
     hosts = f"127.0.0.1:{first.nodes[0].port},127.0.0.1:{second.nodes[0].port}"
-    with RedisStorage(f"redis+cluster://:{first.password}@{hosts}") as storage:
+    with ExitStack() as stack:
+        stack.callback(second.nodes[0].kill)
+        storage = stack.enter_context(RedisStorage(f"redis+cluster://:{first.password}@{hosts}"))
         put(storage, KEYS[0], 0, 5)
         with pytest.raises(StorageUnavailable, match="Redis Cluster is away"):
             storage.fetch(KEYS[0])
@@ -140,6 +143,9 @@ def test_a_cluster_without_timeseries_that_is_away_at_first_and_returns_elsewher
             assert len(storage.bars(KEYS[0])) == 5
         put(storage, KEYS[1], 0, 5)
         with pytest.raises(StorageUnavailable, match="Redis Cluster is away"):
+            storage.fetch(KEYS[1])
+        second.nodes[0].start()
+        with pytest.raises(StorageUnavailable, match="All slots are not covered"):
             storage.fetch(KEYS[1])
         with second:
             storage.flush()

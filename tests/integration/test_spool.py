@@ -17,9 +17,10 @@ import redis
 
 from collection.embedded import EmbeddedRedis
 from collection.errors import RetryLater, StorageRefused, StorageUnavailable
-from collection.storage import Covers, Interval, RedisStorage
+from collection.storage import Covers, Interval, RedisStorage, spooler
 from collection.storage.batch import Batch
 from collection.storage.redis_server import call, connect
+from collection.storage.segments import Segment
 from collection.storage.spool import Spool
 from collection.storage.spool_report import spool_report
 from collection.storage.values import Entry, encode
@@ -99,8 +100,6 @@ async def test_redis_is_killed_again_and_again_and_all_arrives(
 
 
 def spooled(spool: Path) -> Iterator[int]:
-    from collection.storage.segments import Segment
-
     for path in spool.rglob("*.segment"):
         for _, _, batch in Segment(path).read():
             yield from (int(entry[1]) for entry in batch.entries)
@@ -156,6 +155,20 @@ async def test_what_a_killed_process_left_is_adopted_by_one_that_lives(server: E
         await drained(storage, spool)
         assert_stored(storage, 200)
     assert not [path for path in spool.rglob("*") if path.is_dir() and path.parent != spool]
+
+
+async def test_a_process_that_only_waits_adopts_as_well(
+    server: EmbeddedRedis, spool: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spooler, "ADOPTION", 0.1)
+    with RedisStorage(server.url, spool=spool) as idle:
+        kill(server)
+        with child(server.url, spool, 1, 100) as process:
+            assert read_line(process) == "durable"
+            server.start()  # the other may notice, or not any more
+            process.kill()
+        await until(lambda: not waiting(spool))
+        assert_stored(idle, 100)
 
 
 async def test_two_processes_share_a_spool_and_neither_takes_from_the_other(

@@ -320,3 +320,13 @@ async def test_small_batches_are_written_together() -> None:
     await until(lambda: sum(calls) == 100)
     writer.close()
     assert len(calls) <= 2
+
+
+async def test_as_soon_as_enough_waits_it_is_written() -> None:
+    calls: list[int] = []
+    writer = Writer(lambda key, batch: calls.append(len(batch.entries)), delay=60)
+    for _ in range(10):
+        writer.put("a", Batch("value", entries(500)))
+    await until(lambda: sum(calls) == 5000, 5)
+    writer.close()
+    assert calls == [5000]

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from collection.errors import StorageUnavailable
+from collection.errors import ConfigurationError, StorageUnavailable
+from collection.settings import load_settings
 from collection.storage import Covers, Interval
 from collection.storage import set_aside as set_aside_module
 from collection.storage.batch import Batch
@@ -310,6 +311,15 @@ def test_the_file_of_what_was_set_aside_is_readable_and_bounded(
         spool.set_aside("k", "value", [Bad(records(1, 3).entries, "why")])
     assert sum(path.stat().st_size for path in tmp_path.glob("*.jsonl")) < 2 * 2500
     assert {path.stat().st_mode & 0o777 for path in tmp_path.glob("*.jsonl")} == {0o600}
+
+
+def test_the_limit_is_set_as_people_write_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings().spool_limit == 1_000_000_000
+    monkeypatch.setenv("COLLECTION_SPOOL_LIMIT", "512MB")
+    assert load_settings().spool_limit == 512_000_000
+    monkeypatch.setenv("COLLECTION_SPOOL_LIMIT", "10")
+    with pytest.raises(ConfigurationError, match="COLLECTION_SPOOL_LIMIT: 10 bytes are less than 1000000"):
+        load_settings()
 
 
 def _root() -> Path:
