@@ -205,7 +205,7 @@ class DataCollectionStorage(ABC):
 def checked_covers(key: str, covers: Covers | None) -> None:
     """Raise ValueError for intervals that can't be: positions go from -1, before the first id, to 2^64 - 1."""
     for after, upto in covers.intervals if covers else ():
-        if not -1 <= after <= upto < 2**64:
+        if not (type(after) is type(upto) is int and -1 <= after <= upto < 2**64):
             raise ValueError(f"{key}: no interval of positions: ({after}, {upto}]")
 
 

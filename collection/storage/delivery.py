@@ -10,8 +10,9 @@ from collection.errors import CollectionError, RetryLater
 from collection.storage.batch import Batch
 from collection.storage.values import Entry, Number
 
-Write = Callable[[str, Batch], None]
-"""Writes a batch of a series; raises RetryLater where the server is away or takes no writes."""
+Write = Callable[[Sequence[tuple[str, Batch]]], Sequence[Exception | None]]
+"""Writes batches of several series, and returns why each failed, if it did; RetryLater, returned or raised, means that
+the server is away or takes no writes."""
 
 _OF_THE_SERIES = ("MIXED", "WRONGTYPE")
 """What Redis says of a whole series: no record of the batch would go through alone."""
@@ -64,9 +65,13 @@ def _sift(write: Write, key: str, batch: Batch, reason: str) -> list[Bad]:
 def _try(write: Write, key: str, batch: Batch) -> str | None:
     """Write, and return why that failed."""
     try:
-        write(key, batch)
+        [error] = write([(key, batch)])
     except RetryLater:
         raise
-    except Exception as error:  # whatever is wrong with this batch must not stop the others
-        return str(error) if isinstance(error, CollectionError) else f"{type(error).__name__}: {error}"
-    return None
+    except Exception as raised:  # whatever is wrong with this batch must not stop the others
+        error = raised
+    if isinstance(error, RetryLater):
+        raise error
+    if error is None:
+        return None
+    return str(error) if isinstance(error, CollectionError) else f"{type(error).__name__}: {error}"

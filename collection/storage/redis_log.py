@@ -25,6 +25,7 @@ from collection.storage.bulk import bulk
 from collection.storage.coverage import By, Coverage, Interval
 from collection.storage.days import DAY_MS, day_name, day_start
 from collection.storage.redis_bars import bar_names, labels, register_with_bars
+from collection.storage.redis_scripts import Call
 from collection.storage.redis_server import END, call, has_timeseries, series_name
 from collection.storage.values import LAST_TIMESTAMP, Entry, Records
 
@@ -54,34 +55,35 @@ class RedisLog:
     def _module(self) -> bool:
         return has_timeseries(self._redis)
 
-    def append(
+    def calls(
         self, key: str, series_type: str, entries: Sequence[Entry], covers: Covers | None, counts: Mapping[str, int]
-    ) -> bool:
-        """Append, and return whether that created the series.
+    ) -> tuple[list[Call], Call | None]:
+        """Return the calls that append records, in pieces, and the one that follows once all of these are done.
 
-        In pieces, coverage and counts with the last one: should a piece fail, all of it is written again.
+        That one extends the coverage, and counts; a single piece does it itself. Should a piece fail, all of it is
+        written again.
         """
-        by, intervals = (covers.by, " ".join(map(_member, covers.intervals))) if covers else ("", "")
         once = sorted(entries)
         if repeated := len(entries) - len(set(map(_identity, entries))):
             once = sorted({_identity(entry): entry for entry in reversed(entries)}.values())
             counts = Counter(counts) + Counter({"duplicate": repeated})
-        counted = " ".join(f"{name} {number}" for name, number in counts.items())
-        pieces = list(_pieces(once)) or [(0, [])]
-        created = False
-        for day, piece in pieces[:-1]:
-            created |= self._call(key, day, series_type, piece, "", "", "")
-        return self._call(key, pieces[-1][0], series_type, pieces[-1][1], by, intervals, counted) or created
+        by, intervals = (covers.by, " ".join(map(_member, covers.intervals))) if covers else ("", "")
+        last = (by, intervals, " ".join(f"{name} {number}" for name, number in counts.items()))
+        pieces = list(_pieces(once))
+        if len(pieces) == 1:
+            [(day, piece)] = pieces
+            return [self._call(key, day, series_type, piece, *last)], None
+        calls = [self._call(key, day, series_type, piece, "", "", "") for day, piece in pieces]
+        return calls, self._call(key, 0, "", (), *last) if covers or counts else None
 
     def _call(
         self, key: str, day: int, series_type: str, piece: Sequence[Entry], by: str, intervals: str, counts: str
-    ) -> bool:
+    ) -> Call:
         parts = ("days", str(day), f"{day}:late", "coverage", "notes")
         names = [series_name(key), *(series_name(key, part) for part in parts), *bar_names(key)]
         records = b"".join([b"%d-%d\0%b%b" % (ms, seq, _size(len(data)), data) for ms, seq, data in piece])
         labelled = labels(key) if self._module else b""
-        answer = self._append(keys=names, args=[series_type, day, by, intervals, counts, labelled, len(piece), records])
-        return bool(cast("list[int]", answer)[0])
+        return Call(self._append, names, (series_type, day, by, intervals, counts, labelled, len(piece), records))
 
     def coverage(self, key: str) -> Coverage:
         """Return the covered intervals."""

@@ -9,6 +9,7 @@ from typing import cast
 
 import redis
 
+from collection.storage.redis_scripts import Call
 from collection.storage.redis_server import END, call, has_timeseries, series_name
 from collection.storage.values import Number
 
@@ -21,6 +22,7 @@ class RedisNumbers:
 
     def __init__(self, client: redis.Redis) -> None:
         self._redis = client
+        self._layouts: dict[str, str] = {}
         self._script = client.register_script(files("collection.storage").joinpath("numbers.lua").read_bytes())
 
     @cached_property
@@ -29,18 +31,22 @@ class RedisNumbers:
 
     def _layout(self, key: str) -> str:
         """`ts` or `z`: that of the series, which stays when the server gains the module; else what the server has."""
-        noted = cast("bytes | None", self._redis.hget(series_name(key), "layout"))
-        return noted.decode() if noted else "ts" if self._module else "z"
+        if key not in self._layouts:
+            noted = cast("bytes | None", self._redis.hget(series_name(key), "layout"))
+            if noted is None:
+                return "ts" if self._module else "z"
+            self._layouts[key] = noted.decode()
+        return self._layouts[key]
 
-    def append(self, key: str, numbers: Sequence[Number]) -> bool:
-        """Write samples, and return whether that created the series."""
-        created, layout = False, self._layout(key)
+    def calls(self, key: str, numbers: Sequence[Number]) -> list[Call]:
+        """Return the calls that write samples, in pieces."""
+        layout = self._layout(key)
+        names = [series_name(key), series_name(key, layout), series_name(key, "notes")]
+        calls = []
         for start in range(0, len(numbers), PIECE):
             samples = [part for ms, value in numbers[start : start + PIECE] for part in (ms, repr(value))]
-            names = [series_name(key), series_name(key, layout), series_name(key, "notes")]
-            answer = self._script(keys=names, args=[int(layout == "ts"), key, *samples])
-            created |= bool(cast("list[int]", answer)[0])
-        return created
+            calls.append(Call(self._script, names, (int(layout == "ts"), key, *samples)))
+        return calls
 
     def read(self, key: str, start: int = 0, end: int = END) -> Iterator[list[Number]]:
         """Yield the samples of a range in order, page by page."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
+from secrets import token_hex
 from typing import Any, cast
 
 import redis
@@ -111,6 +112,15 @@ def server_errors() -> Iterator[None]:
         raise CollectionError(f"Redis: {error}") from error
 
 
+def stated(error: Exception) -> Exception:
+    """Return what an error of Redis is to our callers."""
+    try:
+        with server_errors():
+            raise error
+    except CollectionError as ours:
+        return ours
+
+
 def call(client: redis.Redis, *command: object) -> Any:
     """Send a command that the client has no typed method for."""
     return client.execute_command(*command)  # type: ignore[no-untyped-call]
@@ -124,11 +134,11 @@ def send(pipe: redis.client.Pipeline, *command: object) -> None:
 def has_timeseries(client: redis.Redis) -> bool:
     """Tell whether the server has RedisTimeSeries: try a command of it, for versions say nothing."""
     try:
-        call(client, "TS.INFO", "qc:is-the-module-there")
-    except redis.ResponseError as error:
-        return "unknown command" not in str(error)
+        # Of a cluster any node will do, and not one alone, which may be the one that's away.
+        call(client, "TS.INFO", f"qc:is-the-module-there:{token_hex(4)}")
     except redis.RedisError as error:
-        if "doesn't exist in Redis commands" in str(error):  # the client of a cluster knows which there are
+        if "unknown command" in str(error) or "doesn't exist in Redis commands" in str(error):
             return False
-        raise
+        if "TSDB" not in str(error):  # which says that there's no such series
+            raise
     return True

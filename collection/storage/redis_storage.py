@@ -31,7 +31,8 @@ from collection.storage.days import day_start
 from collection.storage.redis_bars import RedisBars
 from collection.storage.redis_log import RedisLog
 from collection.storage.redis_numbers import RedisNumbers
-from collection.storage.redis_server import END, INDEX, connect, series_name, server_errors
+from collection.storage.redis_scripts import Call, run_scripts
+from collection.storage.redis_server import END, INDEX, connect, series_name, server_errors, stated
 from collection.storage.redis_tail import RedisTail
 from collection.storage.spool import LIMIT, Spool
 from collection.storage.values import Entry, Number, Records, SeriesType, decode, encode
@@ -73,20 +74,33 @@ class RedisStorage(DataCollectionStorage):
         self._writer.close()
         self._redis.close()
 
-    def _write(self, key: str, batch: Batch) -> None:
+    def _write(self, batches: Sequence[tuple[str, Batch]]) -> list[Exception | None]:
         with server_errors():
-            if key not in self._listed:
-                self._redis.sadd(INDEX, key)
-                self._listed.add(key)
-            created = False
-            if batch.type == "number":
-                created = self._numbers.append(key, cast("Sequence[Number]", batch.entries))
-                batch = Batch(None, covers=batch.covers, counts=batch.counts)
-            if batch.entries or batch.covers or batch.counts:
-                entries = cast("Sequence[Entry]", batch.entries)
-                created |= self._log.append(key, batch.type or "", entries, batch.covers, batch.counts)
-            if created:  # Redis may have been emptied since the key was listed
-                self._redis.sadd(INDEX, key)
+            if new := {key for key, _ in batches} - self._listed:
+                self._redis.sadd(INDEX, *new)
+                self._listed |= new
+            work = [self._calls(key, batch) for key, batch in batches]
+            answers = iter(run_scripts(self._redis, [call for calls, _ in work for call in calls]))
+            found = [[next(answers) for _ in calls] for calls, _ in work]
+            failures = [next(map(stated, filter(_failed, own)), None) for own in found]
+            last = [(place, call) for place, (_, call) in enumerate(work) if call and not failures[place]]
+            for (place, _), answer in zip(last, run_scripts(self._redis, [call for _, call in last]), strict=True):
+                found[place].append(answer)
+                failures[place] = stated(answer) if _failed(answer) else None
+            # Redis may have been emptied since the keys were listed.
+            created = {
+                key for (key, _), own in zip(batches, found, strict=True) for one in own if not _failed(one) and one[0]
+            }
+            if created - new:
+                self._redis.sadd(INDEX, *created)
+            return failures
+
+    def _calls(self, key: str, batch: Batch) -> tuple[list[Call], Call | None]:
+        entries = cast("Sequence[Entry]", batch.entries)
+        if batch.type != "number":
+            return self._log.calls(key, batch.type or "", entries, batch.covers, batch.counts)
+        _, last = self._log.calls(key, "", (), batch.covers, batch.counts)
+        return self._numbers.calls(key, cast("Sequence[Number]", batch.entries)), last
 
     def fetch(self, key: str, start_time: int | None = None, end_time: int | None = None) -> list[tuple[int, Any]]:
         return [value for page in self.pages(key, start_time, end_time) for value in page]
@@ -188,6 +202,10 @@ class RedisStorage(DataCollectionStorage):
     def _type(self, key: str) -> SeriesType | None:
         found = cast("bytes | None", self._redis.hget(series_name(key), "type"))
         return cast("SeriesType", found.decode()) if found else None
+
+
+def _failed(answer: object) -> bool:
+    return isinstance(answer, Exception)
 
 
 def _range(start: int | None, end: int | None) -> tuple[int, int]:

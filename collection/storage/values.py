@@ -89,7 +89,7 @@ def encode(values: Iterable[tuple[int, Any]]) -> tuple[SeriesType | None, list[E
     try:
         for timestamp, value in values:
             if type(timestamp) is not int or not 0 < timestamp <= LAST_TIMESTAMP:
-                raise RecordRefused("bad_timestamp", f"{timestamp!r} is not a Unix time in whole milliseconds")
+                raise RecordRefused("bad_timestamp", f"{_shown(timestamp)} is not a Unix time in whole milliseconds")
             if isinstance(value, Trade):
                 series_type = _TRADE
                 written.append(_encode_trade(value, timestamp))
@@ -101,14 +101,14 @@ def encode(values: Iterable[tuple[int, Any]]) -> tuple[SeriesType | None, list[E
                     raise RecordRefused("mixed_types", f"a batch of the types {found} and {series_type}")
                 found = series_type
     except (AttributeError, KeyError, TypeError, UnicodeError, msgspec.MsgspecError) as error:
-        raise RecordRefused("bad_value", f"{type(error).__name__}: {error}") from None
+        raise RecordRefused("bad_value", f"{type(error).__name__}: {_line(str(error))}") from None
     return found, written
 
 
 def _encode_other(value: Any, timestamp: int) -> tuple[SeriesType, Entry | Number]:
     if isinstance(value, int | float) and not isinstance(value, bool):
         if not (math.isfinite(value) if isinstance(value, float) else -EXACT_INTEGER <= value <= EXACT_INTEGER):
-            raise RecordRefused("bad_number", f"{value!r} is no finite number that 64-bit floats hold exactly")
+            raise RecordRefused("bad_number", f"{_shown(value)} is no finite number that 64-bit floats hold exactly")
         return "number", (timestamp, float(value))
     payload = _encode(_plain(value, "value", 0))
     return "value", (timestamp, hash64(payload), payload)
@@ -119,7 +119,10 @@ def _encode_trade(trade: Trade, timestamp: int) -> Entry:
     if trade.timestamp != timestamp:
         raise RecordRefused("bad_timestamp", f"stored at {timestamp}, but the trade says {trade.timestamp}")
     if not text:
-        raise RecordRefused("no_id", f"{trade.line}: see records.identified")
+        raise RecordRefused("no_id", f"a trade at {timestamp}: see records.identified")
+    if type(received) is not int or not 0 <= received <= LAST_TIMESTAMP:
+        detail = f"received {_shown(received)} is not a Unix time in whole milliseconds"
+        raise RecordRefused("bad_timestamp", f"{_shown(text)}: {detail}")
     own = None
     if text.isdecimal() and text.isascii() and text[0] != "0" and len(text) < 20:  # nearly always
         seq = int(text)
@@ -129,7 +132,7 @@ def _encode_trade(trade: Trade, timestamp: int) -> Entry:
         seq, own = hash64(text.encode()), text
     payload = _encode((price, amount, _BUY[trade.side], received - timestamp if received else None, own))
     if not (price.is_finite() and amount.is_finite()) or ((len(payload) > 64 or _E in payload) and _odd(trade)):
-        raise RecordRefused("bad_number", f"{text[:60]}: price {price:.50}, amount {amount:.50}")
+        raise RecordRefused("bad_number", f"{_line(text)}: price {price:.50}, amount {amount:.50}")
     return timestamp, seq, payload
 
 
@@ -144,26 +147,41 @@ def _odd(trade: Trade) -> bool:
 def _plain(value: Any, path: str, depth: int) -> Any:
     """Return the value as msgpack writes it, after a look at every part."""
     if depth > DEEPEST:
-        raise RecordRefused("too_deep", f"{path[:60]}… is nested more than {DEEPEST} deep")
+        raise RecordRefused("too_deep", f"{_line(path)} is nested more than {DEEPEST} deep")
     if value is None or isinstance(value, str | bytes | bool):
         return value
     if isinstance(value, Decimal):
         return msgspec.msgpack.Ext(_DECIMAL, str(value).encode())
     if isinstance(value, float):
         if not math.isfinite(value):
-            raise RecordRefused("bad_number", f"{path} is {value!r}")
+            raise RecordRefused("bad_number", f"{_line(path)} is {value!r}")
         return value
     if isinstance(value, int):
         if not -(2**63) <= value < 2**64:
-            raise RecordRefused("bad_number", f"{path} is {value!r}: more than 64 bits; store it as Decimal or text")
+            wide = f"{_shown(value)}: more than 64 bits; store it as Decimal or text"
+            raise RecordRefused("bad_number", f"{_line(path)} is {wide}")
         return value
     if isinstance(value, list | tuple):
         return [_plain(part, f"{path}[{index}]", depth + 1) for index, part in enumerate(value)]
     if isinstance(value, dict):
         if wrong := [name for name in value if not isinstance(name, str)]:
-            raise RecordRefused("bad_type", f"{path} has the key {wrong[0]!r}: keys are text")
+            raise RecordRefused("bad_type", f"{_line(path)} has the key {_shown(wrong[0])}: keys are text")
         return {name: _plain(part, f"{path}.{name}", depth + 1) for name, part in value.items()}
-    raise RecordRefused("bad_type", f"{path} is of type {type(value).__name__}, which can't be stored")
+    raise RecordRefused("bad_type", f"{_line(path)} is of type {type(value).__name__}, which can't be stored")
+
+
+def _shown(value: object) -> str:
+    """A value as a message shows it."""
+    try:
+        return _line(repr(value))
+    except Exception:  # that of an integer of thousands of digits fails, for one
+        return f"a value of type {type(value).__name__}"
+
+
+def _line(text: str) -> str:
+    """Text as a message shows it: in one line, and not all of what is long."""
+    text = text if text.isprintable() else ascii(text)[1:-1]
+    return text if len(text) <= 60 else f"{text[:60]}…"
 
 
 class Records(NamedTuple):

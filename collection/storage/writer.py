@@ -13,7 +13,7 @@ from collection.backoff import Backoff
 from collection.errors import RetryLater, StorageRefused, StorageUnavailable
 from collection.storage.batch import Batch, join
 from collection.storage.delivery import Bad, Write, deliver
-from collection.storage.queues import Queues
+from collection.storage.queues import Numbered, Queues
 from collection.storage.spool import Spool
 from collection.storage.spooler import Spooler
 from collection.storage.values import SeriesType
@@ -147,8 +147,7 @@ class Writer:
             try:
                 if self._spooler:
                     self._spooler.drain(self._deliver)
-                for key in keys:
-                    self._drain(key, upto)
+                self._drain(keys, upto)
                 backoff.reset()
             except RetryLater as away:
                 now = monotonic()
@@ -173,28 +172,47 @@ class Writer:
                     self._spooler.spill()
                 self._changed.wait_for(lambda: self._closed or self._hurry, min(left, GRACE) if self._spooler else left)
 
-    def _drain(self, key: str, upto: int) -> None:
-        """Write what was enqueued of a key when the pass began, so that a busy key does not keep the others waiting."""
-        largest = LARGEST
-        while True:
-            with self._changed:
-                parts = self._queues.first(key, upto, largest)
-            if not parts:
-                return
-            if len(parts) == 1:
-                self._deliver(key, parts[0][1])
-            else:
-                try:
-                    self._write(key, join([batch for _, batch in parts]))
-                except RetryLater:
-                    raise
-                except Exception:
-                    largest = -1  # one of them is bad: write each by itself
-                    continue
-            with self._changed:
-                self._progress = monotonic()
-                self._queues.remove(key, parts[-1][0])
-                self._changed.notify_all()
+    def _drain(self, keys: Sequence[str], upto: int) -> None:
+        """Write what was enqueued when the pass began, so that a busy key does not keep the others waiting."""
+        away: RetryLater | None = None
+        failed: set[str] = set()  # each may be on a server of its own: the others go on
+        while group := self._group([key for key in keys if key not in failed], upto):
+            try:
+                failures = self._write([(key, join([batch for _, batch in parts])) for key, parts in group])
+            except RetryLater:
+                raise
+            except Exception as error:  # of whichever of them
+                failures = [error] * len(group)
+            for (key, parts), failure in zip(group, failures, strict=True):
+                if failure is None:
+                    self._written(key, parts[-1][0])
+                elif isinstance(failure, RetryLater):
+                    away = failure
+                    failed.add(key)
+                else:  # one of them is bad: write each by itself
+                    for number, batch in parts:
+                        self._deliver(key, batch)
+                        self._written(key, number)
+        if away:
+            raise away
+
+    def _group(self, keys: Sequence[str], upto: int) -> list[tuple[str, list[Numbered]]]:
+        """Return the first batches of several series, as many as go well into one write."""
+        group, records = [], 0
+        with self._changed:
+            for key in keys:
+                if parts := self._queues.first(key, upto, LARGEST):
+                    group.append((key, parts))
+                    records += sum(batch.size for _, batch in parts)
+                if records >= LARGEST:
+                    break
+        return group
+
+    def _written(self, key: str, upto: int) -> None:
+        with self._changed:
+            self._progress = monotonic()
+            self._queues.remove(key, upto)
+            self._changed.notify_all()
 
     def _deliver(self, key: str, batch: Batch) -> bool:
         """Write a batch, and set aside what of it can't be written; returns whether there is time for more."""

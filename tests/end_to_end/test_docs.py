@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import re
@@ -17,11 +18,13 @@ import pytest
 
 from collection.loading import load_feeds
 from collection.settings_table import settings_table
+from collection.simulator import Simulator
 from collection.simulator.faults import FAULTS
+from collection.storage import open_storage
 from tests.conftest import ROOT
 from tests.end_to_end.nodes import Nodes
 from tests.end_to_end.test_commands import collection, processes_of
-from tests.simulation import make_tape, until
+from tests.simulation import make_collector, make_factory, make_tape, until
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
@@ -48,10 +51,19 @@ STAYING = {
     "celery -A workers flower": "Visit me at http",
     "collection simulate --market BTC/USDT --market ETH/USDT --rate 50 --port 8099": "at http://127.0.0.1:8099",
     "collection simulate --tape XRP/ETH=tape.csv --speed 1000 --port 8098": "at http://127.0.0.1:8098",
+    "collection tail 'trades:*' --position trades.position --format csv": "no series is like trades:* yet",
 }
+# What the others print after some seconds of the simulation: a pattern for each.
 ENDING = {
-    "collection series",
-    "collection query trades:binance:BTC/USDT --last 5",
+    "collection series": r"(.*\n){6}",  # a header and five
+    "collection query trades:binance:BTC/USDT --last 5": r"(.*\n){6}",
+    "collection bars trades:binance:BTC/USDT --width 1s --last 5": r"time \(UTC\).*\n(.*\n){5}",
+    "collection bars trades:binance:BTC/USDT --width 5m --last 20": r"time \(UTC\).*\n(.*\n){1,2}",
+    "collection bars trades:binance:BTC/USDT --check": "",
+    "collection audit trades:binance:BTC/USDT": r"(.*\n){10,}complete: .*\n",
+    "collection gaps": "",
+    "collection counters trades:binance:BTC/USDT": r"series +counted.*\n(.*\n)+",
+    "collection spool": "",
 }
 ELSEWHERE = {
     "make up": "in a fresh clone, by hand: it installs from the network; the command that it runs is tested with it",
@@ -59,6 +71,7 @@ ELSEWHERE = {
     ". .venv/bin/activate": "the tests run in it",
     "export COLLECTION_URL=redis://localhost:6379/0 COLLECTION_FEEDS=feeds.toml": "the tests have a Redis of their own",
     "collection up feeds.toml": "below, with binance simulated",
+    "collection audit trades:binance:BTC/USDT --truth http://127.0.0.1:8099": "below, at the simulator's own port",
 }
 
 
@@ -107,9 +120,25 @@ async def test_a_command_that_stays_starts_and_ends(command: str, nodes: Nodes, 
 def test_the_readmes_way_from_nothing_to_a_query_works(tmp_path: Path, nodes: Nodes) -> None:
     """`make up` without the install, then the commands after it; what is real in the README is simulated here."""
     collection("up", "--simulate", "--duration", "8")
-    for command in sorted(ENDING):
-        assert len(collection(*shlex.split(command)[1:]).stdout.splitlines()) == 6  # a header and five
+    for command, printed in ENDING.items():
+        out = collection(*shlex.split(command)[1:]).stdout
+        assert re.fullmatch(printed, out), f"{command}: {out}"
     assert processes_of(tmp_path) == []
+
+
+async def test_an_audit_compares_with_the_truth_of_the_simulator(
+    redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLLECTION_URL", redis_url)
+    async with Simulator(markets=["BTC/USDT"], rate=500) as simulator:
+        await until(lambda: len(simulator.published("BTC/USDT")) > 10)
+        factory, storage = make_factory(simulator), open_storage(redis_url)
+        await make_collector(factory, "BTC/USDT").run(storage)
+        await factory.clients.close()
+        storage.close()
+        command = next(line for line in ELSEWHERE if "--truth" in line).replace("http://127.0.0.1:8099", simulator.url)
+        done = await asyncio.to_thread(collection, *shlex.split(command)[1:])
+        assert f"equal to what {simulator.url} published" in done.stdout
 
 
 def test_collection_up_with_the_projects_own_feeds_file(
@@ -127,7 +156,7 @@ def test_collection_up_with_the_projects_own_feeds_file(
 def test_python_snippets_run(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLLECTION_URL", redis_url)
     found = blocks("python")
-    assert len(found) == 2
+    assert len(found) == 3
     for page, block in found:
         exec(compile(block, page, "exec"), {})
 

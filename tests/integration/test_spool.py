@@ -26,6 +26,7 @@ from collection.storage.spool_report import spool_report
 from collection.storage.values import Entry, encode
 from collection.storage.writer import Writer
 from tests.conftest import trade
+from tests.integration.test_storage_writer import each
 from tests.simulation import until
 
 KEY = "trades:binance:BTC/USDT"
@@ -407,7 +408,7 @@ async def test_a_full_memory_overflows_to_disk_while_the_writer_hangs(tmp_path: 
     counted: Counter[str] = Counter()
     numbers: list[int] = []
     spool = Spool(tmp_path, AWAY)
-    writer = Writer(write, room=4_000, spool=spool)
+    writer = Writer(each(write), room=4_000, spool=spool)
     for number in range(0, 20_000, 10):
         writer.put("k", Batch("value", [(n, n, b"x" * 30) for n in range(number, number + 10)]))
         await until(lambda: writer._queues.size < 3_500)
@@ -424,7 +425,7 @@ def test_a_flush_is_kept_by_the_spool_however_often_the_writer_fails(tmp_path: P
     def write(key: str, batch: Batch) -> None:
         raise RetryLater("away")
 
-    writer = Writer(write, spool=Spool(tmp_path, AWAY))
+    writer = Writer(each(write), spool=Spool(tmp_path, AWAY))
     began = time.monotonic()
     for number in range(50):
         writer.put("k", Batch("value", [(number, number, b"")]))

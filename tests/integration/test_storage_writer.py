@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ import pytest
 from collection.embedded import EmbeddedRedis
 from collection.errors import RetryLater, StorageRefused, StorageUnavailable
 from collection.storage import Covers, Interval, RedisStorage
+from collection.storage.delivery import Write
 from collection.storage.redis_server import connect
 from collection.storage.values import Entry
 from collection.storage.writer import Batch, Writer
@@ -115,6 +116,22 @@ def test_writers_in_many_threads_store_each_trade_once(redis_url: str) -> None:
         assert storage.coverage(KEY).intervals == ((0, max(ids)),)
 
 
+def each(write: Callable[[str, Batch], None]) -> Write:
+    """Make what writes one batch into what writes several, as the writer wants it."""
+
+    def write_all(batches: Sequence[tuple[str, Batch]]) -> list[Exception | None]:
+        failures: list[Exception | None] = []
+        for key, batch in batches:
+            try:
+                write(key, batch)
+                failures.append(None)
+            except Exception as error:
+                failures.append(error)
+        return failures
+
+    return write_all
+
+
 def entries(count: int) -> list[Entry]:
     return [(1, number, b"") for number in range(count)]
 
@@ -128,7 +145,7 @@ async def test_beyond_its_room_the_writer_leaves_out_whole_batches_and_counts_th
             raise RetryLater("away")
         written.append(batch)
 
-    writer = Writer(write, room=13)  # two batches with ten records, and the count of what is left out
+    writer = Writer(each(write), room=13)  # two batches with ten records, and the count of what is left out
     writer.put("a", Batch("value", entries(8), Covers("id", [Interval(0, 8)])))
     writer.put("a", Batch("value", entries(8), Covers("id", [Interval(8, 16)])))
     writer.put("b", Batch("value", entries(2)))
@@ -148,7 +165,7 @@ async def test_a_batch_that_cannot_be_written_is_set_aside_and_told_once() -> No
             raise ZeroDivisionError("poison")
         written.append(key)
 
-    writer = Writer(write)
+    writer = Writer(each(write))
     writer.put("bad", Batch("value", entries(1)))
     writer.put("good", Batch("value", entries(1)))
     writer.flush("good", 5)
@@ -168,7 +185,7 @@ async def test_a_failure_is_told_to_all_who_wait_for_it_and_to_no_later_one() ->
         go.wait(5)
         raise ZeroDivisionError("poison")
 
-    writer, told = Writer(write), Counter[str]()
+    writer, told = Writer(each(write)), Counter[str]()
 
     def flush(key: str | None) -> None:
         try:
@@ -198,7 +215,7 @@ async def test_of_batches_written_together_only_the_bad_one_is_set_aside() -> No
             raise ValueError("thirteen")
         written.extend(int(entry[1]) for entry in batch.entries)
 
-    writer = Writer(write, delay=0.2)
+    writer = Writer(each(write), delay=0.2)
     for entry in entries(20):
         writer.put("k", Batch("value", [entry]))
     with pytest.raises(StorageRefused, match="k: ValueError: thirteen"):
@@ -212,7 +229,7 @@ def test_of_bad_coverage_nothing_is_tried_for_ever() -> None:
         if batch.covers:
             raise ValueError("no such interval")
 
-    writer = Writer(write, delay=0.2)
+    writer = Writer(each(write), delay=0.2)
     for upto in range(3):
         writer.put("k", Batch(None, covers=Covers("id", [Interval(0, upto)])))
     with pytest.raises(StorageRefused, match="no such interval"):
@@ -221,7 +238,7 @@ def test_of_bad_coverage_nothing_is_tried_for_ever() -> None:
 
 
 async def test_a_busy_key_keeps_no_other_waiting() -> None:
-    writer, done = Writer(lambda key, batch: time.sleep(0.002)), threading.Event()
+    writer, done = Writer(each(lambda key, batch: time.sleep(0.002))), threading.Event()
 
     def keep_busy() -> None:
         while not done.is_set():
@@ -248,7 +265,7 @@ async def test_while_the_server_is_away_memory_is_bounded_whatever_is_stored() -
             raise RetryLater("away")
         counted.update(batch.counts)
 
-    writer = Writer(write, room=100)
+    writer = Writer(each(write), room=100)
     for _ in range(10_000):
         writer.put("k", Batch("value", entries(1)))
         writer.put("k", Batch(None, counts={"refused:no_price": 1}))
@@ -295,7 +312,7 @@ async def test_a_flush_waits_for_counts_also_when_more_are_added_to_them() -> No
         counted.update(batch.counts)
 
     busy = threading.Event()
-    writer = Writer(write)
+    writer = Writer(each(write))
     writer.put("other", Batch("value", entries(1)))
     await until(busy.is_set)  # what follows waits
     writer.put("k", Batch(None, counts={"refused:no_price": 1}))
@@ -314,7 +331,7 @@ async def test_a_flush_waits_for_counts_also_when_more_are_added_to_them() -> No
 
 async def test_small_batches_are_written_together() -> None:
     calls: list[int] = []
-    writer = Writer(lambda key, batch: calls.append(len(batch.entries)), delay=0.2)
+    writer = Writer(each(lambda key, batch: calls.append(len(batch.entries))), delay=0.2)
     for _ in range(50):
         writer.put("a", Batch("value", entries(2)))
     await until(lambda: sum(calls) == 100)
@@ -324,7 +341,7 @@ async def test_small_batches_are_written_together() -> None:
 
 async def test_as_soon_as_enough_waits_it_is_written() -> None:
     calls: list[int] = []
-    writer = Writer(lambda key, batch: calls.append(len(batch.entries)), delay=60)
+    writer = Writer(each(lambda key, batch: calls.append(len(batch.entries))), delay=60)
     for _ in range(10):
         writer.put("a", Batch("value", entries(500)))
     await until(lambda: sum(calls) == 5000, 5)
