@@ -144,7 +144,7 @@ def _simulate_arguments(simulation: Simulation, markets: list[str], port: int) -
 
 
 def _point_at(port: int, settings: Settings) -> dict[str, str]:
-    """Point the exchange at the simulator: its first trade on, polled every second."""
+    """Point the exchange at the simulator: its first trade on, polled every second, and all of it kept."""
     exchange: dict[str, Any] = {
         **dict.fromkeys(("proxy", "api_key", "secret", "password")),
         "urls": Simulator(markets=["ANY/ONE"], port=port).ccxt_urls(),
@@ -153,6 +153,7 @@ def _point_at(port: int, settings: Settings) -> dict[str, str]:
     return {
         "COLLECTION_EXCHANGES": json.dumps({**_given_exchanges(), SIMULATED: exchange}),
         "COLLECTION_START": "earliest",
+        "COLLECTION_RETENTION": json.dumps({"trades": "36500d"}),  # a tape may be of any length
         "COLLECTION_INTERVALS": json.dumps({"trades": min(1.0, settings.intervals.trades)}),
     }
 

@@ -1,5 +1,6 @@
 -- Append records of one day to a series with their bars, extend its coverage and count, in one piece.
--- A record is identified by its stream id <ms>-<seq>: one that is there already changes nothing; one that is new
+-- A record is identified by its stream id <ms>-<seq>: one that is there already changes nothing, and is refused if it
+-- says anything else; one that is new
 -- but older than the newest goes to the day's side set, since a stream takes ascending ids only. Whatever is not
 -- beyond the newest record of the series is also noted for the tails, which have read past its place.
 --
@@ -33,22 +34,36 @@ end
 local function stored(first, last, asked)
   local limit, there = 4 * asked + 100, {}
   local found = call('XRANGE', segment, first, last, 'COUNT', limit)
-  for index = 1, #found do there[found[index][1]] = true end
+  for index = 1, #found do there[found[index][1]] = found[index][2][2] end
   if #found < limit then return function(id) return there[id] end end
-  return function(id) return there[id] or #call('XRANGE', segment, id, id) > 0 end
+  return function(id)
+    local one = not there[id] and call('XRANGE', segment, id, id)[1]
+    return there[id] or (one and one[2][2])
+  end
 end
 
-local function add_late(id, payload)
+local function stored_late(id)
   local ms, member = match(id, '^%d+'), id .. ' '
   for _, other in ipairs(call('ZRANGEBYSCORE', late, ms, ms)) do
-    if sub(other, 1, #member) == member then return false end
+    if sub(other, 1, #member) == member then return sub(other, #member + 1) end
   end
-  call('ZADD', late, ms, member .. payload)
-  call('XADD', notes, '*', 'l', id, 'r', payload)
-  return true
 end
 
-local new, duplicate, later, refused = 0, 0, 0, 0
+-- Whether payloads of one id are of one record: equal in all but the time of receipt.
+local function same(a, b)
+  if a == b then return true end
+  if kind ~= 'trade' then return false end
+  local price, amount = price_and_amount(a)
+  if #price < 32 and #amount < 32 and byte(a, -1) == 192 and byte(b, -1) == 192 then -- usual: no id of its own
+    local published = 4 + #price + #amount -- up to the side
+    if sub(a, 1, published) == sub(b, 1, published) then return true end
+  end
+  local left, right = cmsgpack.unpack(a), cmsgpack.unpack(b)
+  return tonumber(left[1]) == tonumber(right[1]) and tonumber(left[2]) == tonumber(right[2])
+    and left[3] == right[3] and left[5] == right[5]
+end
+
+local new, duplicate, later, refused, conflict = 0, 0, 0, 0, 0
 
 local function append(records, count)
   local newest = call('XREVRANGE', segment, '+', '-', 'COUNT', 1)[1]
@@ -60,12 +75,17 @@ local function append(records, count)
   if newest and not before(newest, records[1]) then
     local is_stored = stored(records[1], before(newest, records[last]) and newest or records[last], count)
     while index <= last and not before(newest, records[index]) do
-      local id = records[index]
-      if is_stored(id) or not add_late(id, records[index + 1]) then
+      local id, payload = records[index], records[index + 1]
+      local there = is_stored(id) or stored_late(id)
+      if not there then
+        later = later + 1
+        call('ZADD', late, match(id, '^%d+'), id .. ' ' .. payload)
+        call('XADD', notes, '*', 'l', id, 'r', payload)
+        if bars then bars.touch(id) end
+      elseif same(payload, there) then
         duplicate = duplicate + 1
       else
-        later = later + 1
-        if bars then bars.touch(id) end
+        conflict = conflict + 1
       end
       index = index + 2
     end
@@ -73,7 +93,7 @@ local function append(records, count)
   if index <= last and last_day and tonumber(last_day) > tonumber(day) then
     call('XADD', notes, '*', 'd', day, 'f', records[index], 't', records[last])
   end
-  new = count - duplicate - later
+  new = count - duplicate - later - conflict
   for place = index, last, 2 do call('XADD', segment, records[place], 'r', records[place + 1]) end
   if bars and new + later > 0 then
     bars.add(records, index, last)
@@ -117,5 +137,6 @@ add('new', new + later)
 add('duplicate', duplicate)
 add('late', later)
 add('refused:dropped_day', refused)
+add('refused:conflict', conflict)
 for name, number in string.gmatch(counts, '(%S+) (%d+)') do add(name, tonumber(number)) end
 return {created and 1 or 0, new, duplicate, later, refused}

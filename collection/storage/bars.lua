@@ -87,7 +87,7 @@ end
 
 -- As text that the time series reads as the nearest float.
 local function written(number)
-  local limbs, sign = number.limbs, ''
+  local limbs, sign = carried(number.limbs), ''
   if (limbs[#limbs] or 0) < 0 then
     sign = '-'
     for index, limb in ipairs(limbs) do limbs[index] = -limb end

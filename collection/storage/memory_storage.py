@@ -24,7 +24,7 @@ from collection.storage.base import (
 from collection.storage.columns import number_columns, record_columns
 from collection.storage.coverage import Coverage
 from collection.storage.days import DAY_MS, day_start
-from collection.storage.values import Entry, Number, Records, SeriesType, decode, encode
+from collection.storage.values import Entry, Number, Records, SeriesType, decode, encode, same
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,9 +43,10 @@ class _Series:
     def add_entry(self, entry: Entry) -> None:
         timestamp = entry[0]
         place = bisect_left(self.entries, entry)
-        if any(other[:2] == entry[:2] for other in self.entries[max(place - 1, 0) : place + 1]):
-            self.counters["duplicate"] += 1
-            return
+        for other in self.entries[max(place - 1, 0) : place + 1]:
+            if other[:2] == entry[:2]:
+                self.counters["duplicate" if same(self.type or "", entry[2], other[2]) else "refused:conflict"] += 1
+                return
         self.counters["new"] += 1
         if place < len(self.entries) and self.entries[place][0] < day_start(timestamp) + DAY_MS:
             self.counters["late"] += 1

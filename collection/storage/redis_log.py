@@ -27,7 +27,7 @@ from collection.storage.days import DAY_MS, day_name, day_start
 from collection.storage.redis_bars import bar_names, labels, register_with_bars
 from collection.storage.redis_scripts import Call
 from collection.storage.redis_server import END, call, has_timeseries, series_name
-from collection.storage.values import LAST_TIMESTAMP, Entry, Records
+from collection.storage.values import LAST_TIMESTAMP, Entry, Records, same
 
 PIECE = 1_000
 """Records in one script call: Redis serves nobody else meanwhile."""
@@ -57,23 +57,23 @@ class RedisLog:
 
     def calls(
         self, key: str, series_type: str, entries: Sequence[Entry], covers: Covers | None, counts: Mapping[str, int]
-    ) -> tuple[list[Call], Call | None]:
+    ) -> tuple[Iterator[Call], Call | None]:
         """Return the calls that append records, in pieces, and the one that follows once all of these are done.
 
         That one extends the coverage, and counts; a single piece does it itself. Should a piece fail, all of it is
         written again.
         """
         once = sorted(entries)
-        if repeated := len(entries) - len(set(map(_identity, entries))):
-            once = sorted({_identity(entry): entry for entry in reversed(entries)}.values())
-            counts = Counter(counts) + Counter({"duplicate": repeated})
+        if len(entries) > len(set(map(_identity, entries))):
+            first = {_identity(entry): entry for entry in reversed(entries)}
+            once = sorted(first.values())
+            counts = Counter(counts) + _repeated(series_type, entries, first)
         by, intervals = (covers.by, " ".join(map(_member, covers.intervals))) if covers else ("", "")
         last = (by, intervals, " ".join(f"{name} {number}" for name, number in counts.items()))
         pieces = list(_pieces(once))
         if len(pieces) == 1:
-            [(day, piece)] = pieces
-            return [self._call(key, day, series_type, piece, *last)], None
-        calls = [self._call(key, day, series_type, piece, "", "", "") for day, piece in pieces]
+            return (self._call(key, day, series_type, piece, *last) for day, piece in pieces), None
+        calls = (self._call(key, day, series_type, piece, "", "", "") for day, piece in pieces)
         return calls, self._call(key, 0, "", (), *last) if covers or counts else None
 
     def _call(
@@ -187,6 +187,13 @@ def _segment(key: str, day: int) -> str:
 
 def _late(key: str, day: int) -> str:
     return series_name(key, f"{day}:late")
+
+
+def _repeated(series_type: str, entries: Sequence[Entry], first: Mapping[tuple[int, int], Entry]) -> Counter[str]:
+    """Count the entries of a batch that are not the first of their identity."""
+    others = [(entry, first[_identity(entry)]) for entry in entries if entry is not first[_identity(entry)]]
+    alike = sum(same(series_type, entry[2], other[2]) for entry, other in others)
+    return Counter({"duplicate": alike, "refused:conflict": len(others) - alike})
 
 
 def _pieces(entries: list[Entry]) -> Iterator[tuple[int, list[Entry]]]:

@@ -38,15 +38,13 @@ class RedisNumbers:
             self._layouts[key] = noted.decode()
         return self._layouts[key]
 
-    def calls(self, key: str, numbers: Sequence[Number]) -> list[Call]:
-        """Return the calls that write samples, in pieces."""
+    def calls(self, key: str, numbers: Sequence[Number]) -> Iterator[Call]:
+        """Yield the calls that write samples, in pieces."""
         layout = self._layout(key)
         names = [series_name(key), series_name(key, layout), series_name(key, "notes")]
-        calls = []
         for start in range(0, len(numbers), PIECE):
             samples = [part for ms, value in numbers[start : start + PIECE] for part in (ms, repr(value))]
-            calls.append(Call(self._script, names, (int(layout == "ts"), key, *samples)))
-        return calls
+            yield Call(self._script, names, (int(layout == "ts"), key, *samples))
 
     def read(self, key: str, start: int = 0, end: int = END) -> Iterator[list[Number]]:
         """Yield the samples of a range in order, page by page."""

@@ -1,8 +1,8 @@
-"""Calls of scripts: many in one round trip."""
+"""Calls of scripts: many in one round trip, each sent as soon as it is made, so that the server works meanwhile."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import redis
@@ -18,22 +18,38 @@ class Call(NamedTuple):
     args: Sequence[str | bytes | int]
 
 
-def run_scripts(client: redis.Redis, calls: Sequence[Call]) -> list[Any]:
+def run_scripts(client: redis.Redis, calls: Iterable[Call]) -> list[Any]:
     """Run the calls in order, and return for each its answer, or the error that it ended with.
 
     Raises:
         redis.ConnectionError: The connection broke: some of them may have been done.
     """
-    if len(calls) == 1 or isinstance(client, redis.RedisCluster):  # whose nodes each have their own connection
+    if isinstance(client, redis.RedisCluster):  # whose nodes each have their own connection
         return [_answer(call) for call in calls]
-    pipe = client.pipeline(transaction=False)
-    for script, keys, args in calls:
-        pipe.evalsha(script.sha, len(keys), *keys, *args)
-    answers = pipe.execute(raise_on_error=False) if calls else []
+    sent: list[Call] = []
+    pool = client.connection_pool
+    connection: Any = pool.get_connection()
+    try:
+        for call in calls:
+            connection.send_command("EVALSHA", call.script.sha, len(call.keys), *call.keys, *call.args)
+            sent.append(call)
+        answers = [_read(connection) for _ in sent]
+    except BaseException:
+        connection.disconnect()  # or its answers would be taken for those of the next call
+        raise
+    finally:
+        pool.release(connection)
     for place, answer in enumerate(answers):
-        if isinstance(answer, NoScriptError):  # a server that has not seen it yet: this loads it
-            answers[place] = _answer(calls[place])
+        if isinstance(answer, NoScriptError):  # the server has not seen it yet: this loads it
+            answers[place] = _answer(sent[place])
     return answers
+
+
+def _read(connection: Any) -> Any:
+    try:
+        return connection.read_response()
+    except redis.ResponseError as error:
+        return error
 
 
 def _answer(call: Call) -> Any:

@@ -79,12 +79,16 @@ class RedisStorage(DataCollectionStorage):
             if new := {key for key, _ in batches} - self._listed:
                 self._redis.sadd(INDEX, *new)
                 self._listed |= new
-            work = [self._calls(key, batch) for key, batch in batches]
-            answers = iter(run_scripts(self._redis, [call for calls, _ in work for call in calls]))
-            found = [[next(answers) for _ in calls] for calls, _ in work]
+            owners: list[int] = []
+            followers: list[tuple[int, Call]] = []
+            answers = run_scripts(self._redis, self._calls(batches, owners, followers))
+            found: list[list[Any]] = [[] for _ in batches]
+            for place, answer in zip(owners, answers, strict=True):
+                found[place].append(answer)
             failures = [next(map(stated, filter(_failed, own)), None) for own in found]
-            last = [(place, call) for place, (_, call) in enumerate(work) if call and not failures[place]]
-            for (place, _), answer in zip(last, run_scripts(self._redis, [call for _, call in last]), strict=True):
+            followers = [(place, call) for place, call in followers if not failures[place]]
+            answers = run_scripts(self._redis, [call for _, call in followers]) if followers else []
+            for (place, _), answer in zip(followers, answers, strict=True):
                 found[place].append(answer)
                 failures[place] = stated(answer) if _failed(answer) else None
             # Redis may have been emptied since the keys were listed.
@@ -95,12 +99,22 @@ class RedisStorage(DataCollectionStorage):
                 self._redis.sadd(INDEX, *created)
             return failures
 
-    def _calls(self, key: str, batch: Batch) -> tuple[list[Call], Call | None]:
-        entries = cast("Sequence[Entry]", batch.entries)
-        if batch.type != "number":
-            return self._log.calls(key, batch.type or "", entries, batch.covers, batch.counts)
-        _, last = self._log.calls(key, "", (), batch.covers, batch.counts)
-        return self._numbers.calls(key, cast("Sequence[Number]", batch.entries)), last
+    def _calls(
+        self, batches: Sequence[tuple[str, Batch]], owners: list[int], followers: list[tuple[int, Call]]
+    ) -> Iterator[Call]:
+        """Yield the calls that write; note whose each is in `owners`, and in `followers` what is to come after them."""
+        for place, (key, batch) in enumerate(batches):
+            if batch.type == "number":
+                calls = self._numbers.calls(key, cast("Sequence[Number]", batch.entries))
+                _, follower = self._log.calls(key, "", (), batch.covers, batch.counts)
+            else:
+                entries = cast("Sequence[Entry]", batch.entries)
+                calls, follower = self._log.calls(key, batch.type or "", entries, batch.covers, batch.counts)
+            for call in calls:
+                owners.append(place)
+                yield call
+            if follower:
+                followers.append((place, follower))
 
     def fetch(self, key: str, start_time: int | None = None, end_time: int | None = None) -> list[tuple[int, Any]]:
         return [value for page in self.pages(key, start_time, end_time) for value in page]

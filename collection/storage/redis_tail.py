@@ -110,7 +110,8 @@ class RedisTail:
         # What notes are left speak of what the log holds now: it is read once there are none.
         fresh = [] if notes_left else read[:limit]
         more = notes_left or len(read) >= limit or len(series.days) > _DAYS
-        end = _Position(max([gone, since.log, *map(_identity, fresh[-1:])]), max(gone_note, last_note))
+        noted = last_note if notes_left else max(gone_note, last_note)
+        end = _Position(max([gone, since.log, *map(_identity, fresh[-1:])]), noted)
         values = [*_decoded(series, fresh), *_decoded(series, late)]
         return Tail(values, str(end), more, gone <= since.log and gone_note <= since.note)
 

@@ -197,6 +197,14 @@ class Records(NamedTuple):
         return cls(*zip(*entries, strict=True)) if entries else cls((), (), ())
 
 
+def same(series_type: str, payload: bytes, other: bytes) -> bool:
+    """Whether two payloads of one id are of one record: equal in all but the time of receipt."""
+    if payload == other or series_type != "trade":
+        return payload == other
+    left, right = _decode_trades(packed([payload, other]))
+    return (*left[:3], left[4]) == (*right[:3], right[4])
+
+
 def packed(payloads: Sequence[bytes]) -> bytes:
     """Make one msgpack array of payloads, to be read in one call."""
     return b"\xdd" + len(payloads).to_bytes(4) + b"".join(payloads)

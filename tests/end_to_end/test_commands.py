@@ -314,6 +314,19 @@ async def test_audit_compares_with_the_simulated_exchange(redis_url: str, monkey
         assert done.stdout.endswith(f"  stored nothing, published {trades[-1].line}\n")
 
 
+def test_a_start_before_what_is_kept_is_told_before_anything_runs(filled: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLLECTION_START", "2020-01-01")
+    Path("feeds.toml").write_text(
+        '[[feeds]]\nname = "x"\ntype = "cex_trades"\nexchange = "kraken"\nmarket = "ETH/USD"\nwindow = "5m"\n'
+    )
+    for command in ("run", "up"):
+        done = collection(command, "feeds.toml", code=1)
+        assert re.fullmatch(
+            r"Error: start = '2020-01-01' lies before \S+, the oldest day that is kept .*\n", done.stderr
+        )
+    assert "series that are still empty will not start" in collection("check", "feeds.toml").stderr
+
+
 def test_gaps_lists_what_is_not_known_to_be_complete(filled: str) -> None:
     assert collection("gaps").stderr == (
         "no gaps: each of 1 series is complete from its first to its last covered record\n"

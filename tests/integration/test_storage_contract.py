@@ -58,6 +58,19 @@ def test_storing_again_changes_nothing_and_is_counted(storage: DataCollectionSto
     assert storage.counters(KEY) == {"new": 2500, "duplicate": 1000}
 
 
+def test_another_trade_under_the_same_id_is_refused_and_counted(storage: DataCollectionStorage) -> None:
+    for first in (trade(1), trade(2, id="a-b"), trade(3, price="1.5")):
+        put(storage, first)
+        put(storage, trade(9))  # what comes after it is late
+        again = {"id": first.id, "timestamp": first.timestamp}
+        put(storage, trade(0, **again, received=first.received + 5), trade(0, **again, price="1.500", amount="2"))  # type: ignore[arg-type]
+        put(storage, trade(0, **again, price="1.51"))  # type: ignore[arg-type]
+        put(storage, trade(0, **again, side="sell"), trade(0, **again, amount="3"))  # type: ignore[arg-type]
+    assert [value for _, value in storage.fetch(KEY)] == [trade(1), trade(2, id="a-b"), trade(3), trade(9)]
+    counters = storage.counters(KEY)
+    assert (counters["new"], counters["duplicate"], counters["refused:conflict"]) == (4, 8, 9)
+
+
 def test_late_trades_are_merged_into_reads_once(storage: DataCollectionStorage) -> None:
     trades = [trade(number) for number in range(100)]
     put(storage, *trades[::2])
