@@ -22,6 +22,7 @@ MEANINGS = {
     "late": "stored after a newer one",
     "replaced": "numbers stored over others of the same time",
     "refused:dropped_day": "refused: older than what is kept",
+    "refused:conflict": "refused: another record of the same time and id is stored, and stays",
     "refused:in_the_future": "refused: later than this machine's clock, and read again",
     "refused": "refused: can't be what was published",
     "error": "rounds that failed, and were repeated",
@@ -134,7 +135,7 @@ def _spans(spans: Sequence[Span], by: By) -> str:
 def _holes(found: Certificate) -> str:
     listed = ", ".join(" – ".join(dict.fromkeys(_ends(span, found.by))) for span in found.holes)
     more = (found.hole_count or 0) - len(found.holes)
-    refused = sum(n for name, n in found.counters.items() if name.startswith("refused:"))
+    refused = sum(n for name, n in found.counters.items() if name.startswith("refused:") and name not in MEANINGS)
     among = f" (of what was read {refused:,} were refused: they may be among these)" if refused else ""
     return listed + (f" and {more:,} more" if more else "") + among
 

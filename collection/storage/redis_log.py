@@ -9,10 +9,9 @@ qc:{KEY}:notes          stream  what was stored behind the newest, for tails (se
 
 from __future__ import annotations
 
-from bisect import bisect, bisect_left
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property, lru_cache, partial
+from bisect import bisect
+from collections.abc import Iterator, Sequence
+from functools import lru_cache, partial
 from heapq import merge
 from operator import itemgetter
 from typing import Any, cast
@@ -20,14 +19,13 @@ from typing import Any, cast
 import msgspec
 import redis
 
-from collection.storage.base import Covers, Floor
+from collection.storage.base import Floor
 from collection.storage.bulk import bulk
 from collection.storage.coverage import By, Coverage, Interval
-from collection.storage.days import DAY_MS, day_name, day_start
-from collection.storage.redis_bars import bar_names, labels, register_with_bars
-from collection.storage.redis_scripts import Call
-from collection.storage.redis_server import END, call, has_timeseries, series_name
-from collection.storage.values import LAST_TIMESTAMP, Entry, Records, same
+from collection.storage.days import day_name
+from collection.storage.redis_bars import bar_names, register_with_bars
+from collection.storage.redis_server import END, call, series_name
+from collection.storage.values import LAST_TIMESTAMP, Entry, Records
 
 PIECE = 1_000
 """Records in one script call: Redis serves nobody else meanwhile."""
@@ -42,48 +40,13 @@ _size = lru_cache(partial(int.to_bytes, length=4, byteorder="big"))
 
 
 class RedisLog:
-    """Appends to and reads the record logs of one server."""
+    """Reads the record logs of one server, and drops days of them."""
 
     def __init__(self, client: redis.Redis) -> None:
         self._redis = client
         for command in ("XRANGE", "XREVRANGE"):  # redis-py's own parser costs more than decoding
             client.set_response_callback(command, _as_it_is)
-        self._append = register_with_bars(client, "append.lua", keys_before=6)
         self._drop = register_with_bars(client, "drop.lua", keys_before=4)
-
-    @cached_property
-    def _module(self) -> bool:
-        return has_timeseries(self._redis)
-
-    def calls(
-        self, key: str, series_type: str, entries: Sequence[Entry], covers: Covers | None, counts: Mapping[str, int]
-    ) -> tuple[Iterator[Call], Call | None]:
-        """Return the calls that append records, in pieces, and the one that follows once all of these are done.
-
-        That one extends the coverage, and counts; a single piece does it itself. Should a piece fail, all of it is
-        written again.
-        """
-        once = sorted(entries)
-        if len(entries) > len(set(map(_identity, entries))):
-            first = {_identity(entry): entry for entry in reversed(entries)}
-            once = sorted(first.values())
-            counts = Counter(counts) + _repeated(series_type, entries, first)
-        by, intervals = (covers.by, " ".join(map(_member, covers.intervals))) if covers else ("", "")
-        last = (by, intervals, " ".join(f"{name} {number}" for name, number in counts.items()))
-        pieces = list(_pieces(once))
-        if len(pieces) == 1:
-            return (self._call(key, day, series_type, piece, *last) for day, piece in pieces), None
-        calls = (self._call(key, day, series_type, piece, "", "", "") for day, piece in pieces)
-        return calls, self._call(key, 0, "", (), *last) if covers or counts else None
-
-    def _call(
-        self, key: str, day: int, series_type: str, piece: Sequence[Entry], by: str, intervals: str, counts: str
-    ) -> Call:
-        parts = ("days", str(day), f"{day}:late", "coverage", "notes")
-        names = [series_name(key), *(series_name(key, part) for part in parts), *bar_names(key)]
-        records = b"".join([b"%d-%d\0%b%b" % (ms, seq, _size(len(data)), data) for ms, seq, data in piece])
-        labelled = labels(key) if self._module else b""
-        return Call(self._append, names, (series_type, day, by, intervals, counts, labelled, len(piece), records))
 
     def coverage(self, key: str) -> Coverage:
         """Return the covered intervals."""
@@ -189,22 +152,6 @@ def _late(key: str, day: int) -> str:
     return series_name(key, f"{day}:late")
 
 
-def _repeated(series_type: str, entries: Sequence[Entry], first: Mapping[tuple[int, int], Entry]) -> Counter[str]:
-    """Count the entries of a batch that are not the first of their identity."""
-    others = [(entry, first[_identity(entry)]) for entry in entries if entry is not first[_identity(entry)]]
-    alike = sum(same(series_type, entry[2], other[2]) for entry, other in others)
-    return Counter({"duplicate": alike, "refused:conflict": len(others) - alike})
-
-
-def _pieces(entries: list[Entry]) -> Iterator[tuple[int, list[Entry]]]:
-    start = 0
-    while start < len(entries):
-        midnight = day_start(entries[start][0]) + DAY_MS
-        end = bisect_left(entries, (midnight,), start, min(start + PIECE, len(entries)))
-        yield day_name(midnight - DAY_MS), entries[start:end]
-        start = end
-
-
 def entries(items: list[_Item]) -> list[Entry]:
     """Read records as Redis answers them."""
     return list(zip(*_columns(items), strict=True))
@@ -220,10 +167,6 @@ def _columns(items: list[_Item]) -> Records:
 def note_time(note: Sequence[bytes]) -> int:
     """Return the time of the record, or of the last of those, that a note in the stream of notes is about."""
     return int(note[-1 if note[0] == b"d" else 1].split(b"-")[0])
-
-
-def _member(interval: Interval) -> str:
-    return f"{interval.after + 1:020}:{interval.upto + 1:020}"
 
 
 def _interval(member: bytes) -> Interval:

@@ -28,6 +28,7 @@ from collection.storage.base import (
 from collection.storage.columns import number_columns, record_columns
 from collection.storage.coverage import Coverage
 from collection.storage.days import day_start
+from collection.storage.redis_append import RedisAppend
 from collection.storage.redis_bars import RedisBars
 from collection.storage.redis_log import RedisLog
 from collection.storage.redis_numbers import RedisNumbers
@@ -50,6 +51,7 @@ class RedisStorage(DataCollectionStorage):
 
     def __init__(self, url: str, *, spool: Path | None = None, spool_limit: int = LIMIT) -> None:
         self._redis = connect(url)
+        self._append = RedisAppend(self._redis)
         self._log = RedisLog(self._redis)
         self._numbers = RedisNumbers(self._redis)
         self._bars = RedisBars(self._redis)
@@ -106,10 +108,10 @@ class RedisStorage(DataCollectionStorage):
         for place, (key, batch) in enumerate(batches):
             if batch.type == "number":
                 calls = self._numbers.calls(key, cast("Sequence[Number]", batch.entries))
-                _, follower = self._log.calls(key, "", (), batch.covers, batch.counts)
+                _, follower = self._append.calls(key, "", (), batch.covers, batch.counts)
             else:
                 entries = cast("Sequence[Entry]", batch.entries)
-                calls, follower = self._log.calls(key, batch.type or "", entries, batch.covers, batch.counts)
+                calls, follower = self._append.calls(key, batch.type or "", entries, batch.covers, batch.counts)
             for call in calls:
                 owners.append(place)
                 yield call

@@ -156,7 +156,7 @@ def test_collection_up_with_the_projects_own_feeds_file(
 def test_python_snippets_run(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLLECTION_URL", redis_url)
     found = blocks("python")
-    assert len(found) == 3
+    assert len(found) == 4
     for page, block in found:
         exec(compile(block, page, "exec"), {})
 
