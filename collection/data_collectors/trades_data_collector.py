@@ -47,8 +47,12 @@ class TradesDataCollector(DataSourceCollector):
         client = self._clients.get(self._exchange)
         until = time.monotonic() + ROUND
         more = True
+        before: Cursor | Start | None = None
         while more and time.monotonic() < until:
             after, floor = await asyncio.to_thread(self._position, storage, client.by)
+            if after == before:
+                return  # what was stored waits in the spool: Redis can be read, but takes nothing
+            before = after
             page = await client.fetch_trades(self._market, after)
             oldest = max(floor, kept_since(self._kept, time.time()))
             if page.more and page.trades and all(trade.timestamp < oldest for trade in page.trades):

@@ -125,7 +125,7 @@ local function cover(after, upto)
   call('ZADD', coverage, 0, after .. ':' .. upto)
 end
 
-if by ~= '' then
+if by ~= '' and refused == 0 then -- what was refused is not there: nothing is complete by it
   if not known[2] then call('HSET', meta, 'by', by) end
   for after, upto in string.gmatch(added, '(%d+):(%d+)') do cover(after, upto) end
 end

@@ -108,14 +108,14 @@ class MemoryStorage(DataCollectionStorage):
             series.type = series.type or series_type
             add: Callable[[Any], None] = series.add_number if series_type == "number" else series.add_entry
             ordered: list[Any] = sorted(items, key=itemgetter(0) if series_type == "number" else itemgetter(0, 1))
-            for item in ordered:
-                if item[0] < series.floor.timestamp:
-                    series.counters["refused:dropped_day"] += 1
-                else:
-                    add(item)
+            kept = [item for item in ordered if item[0] >= series.floor.timestamp]
+            for item in kept:
+                add(item)
+            if refused := len(ordered) - len(kept):
+                series.counters["refused:dropped_day"] += refused
             if covers and series.coverage and series.coverage.by != covers.by:
                 self._set_aside[key] = f"the coverage of the series is by {series.coverage.by}, not by {covers.by}"
-            elif covers:
+            elif covers and not refused:
                 series.coverage = (series.coverage or Coverage(covers.by)).with_intervals(covers.intervals)
 
     def count(self, key: str, name: str, number: int = 1) -> None:

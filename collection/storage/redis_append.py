@@ -21,6 +21,9 @@ from collection.storage.values import Entry, same
 PIECE = 1_000
 """Records in one script call: Redis serves nobody else meanwhile."""
 
+REFUSED = 4
+"""The place in a script's answer that says how many records were refused, for their day was dropped."""
+
 _identity = itemgetter(0, 1)
 _size = lru_cache(partial(int.to_bytes, length=4, byteorder="big"))
 
@@ -56,6 +59,10 @@ class RedisAppend:
             return (self._call(key, day, series_type, piece, *last) for day, piece in pieces), None
         calls = (self._call(key, day, series_type, piece, "", "", "") for day, piece in pieces)
         return calls, self._call(key, 0, "", (), *last) if covers or counts else None
+
+    def uncovered(self, call: Call) -> Call:
+        """Return the call that follows as it is where some records were refused: it covers nothing."""
+        return call._replace(args=(*call.args[:2], "", "", *call.args[4:]))
 
     def _call(
         self, key: str, day: int, series_type: str, piece: Sequence[Entry], by: str, intervals: str, counts: str

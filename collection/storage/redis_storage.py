@@ -28,7 +28,7 @@ from collection.storage.base import (
 from collection.storage.columns import number_columns, record_columns
 from collection.storage.coverage import Coverage
 from collection.storage.days import day_start
-from collection.storage.redis_append import RedisAppend
+from collection.storage.redis_append import REFUSED, RedisAppend
 from collection.storage.redis_bars import RedisBars
 from collection.storage.redis_log import RedisLog
 from collection.storage.redis_numbers import RedisNumbers
@@ -88,7 +88,12 @@ class RedisStorage(DataCollectionStorage):
             for place, answer in zip(owners, answers, strict=True):
                 found[place].append(answer)
             failures = [next(map(stated, filter(_failed, own)), None) for own in found]
-            followers = [(place, call) for place, call in followers if not failures[place]]
+            refused = [any(one[REFUSED] for one in own if not _failed(one)) for own in found]
+            followers = [
+                (place, self._append.uncovered(call) if refused[place] else call)
+                for place, call in followers
+                if not failures[place]
+            ]
             answers = run_scripts(self._redis, [call for _, call in followers]) if followers else []
             for (place, _), answer in zip(followers, answers, strict=True):
                 found[place].append(answer)

@@ -16,11 +16,14 @@ from collection.clients.ccxt_client import CCXTClient
 from collection.clients.ccxt_exchange import make_exchange
 from collection.data_collector import DataCollector
 from collection.data_collectors import CollectorFactory, DataSourceCollector
+from collection.embedded import EmbeddedRedis
 from collection.errors import ConfigurationError, RetryLater
 from collection.records import Trade
 from collection.settings import ExchangeSettings
 from collection.simulator import Simulator
-from collection.storage import Covers, DataCollectionStorage, Interval, MemoryStorage
+from collection.storage import Covers, DataCollectionStorage, Interval, MemoryStorage, RedisStorage
+from collection.storage.redis_server import connect
+from collection.storage.spool_report import spool_report
 from tests.simulation import (
     AT_ONCE,
     KEY,
@@ -62,6 +65,23 @@ async def test_one_round_stores_all_that_was_published(
     assert stored_lines(storage) == tape_lines(tape)
     assert storage.coverage(KEY).intervals == ((int(tape[0].id) - 1, int(tape[-1].id)),)
     assert storage.counters(KEY) == {"new": COUNT}
+
+
+async def test_a_round_does_not_go_round_and_round_while_redis_takes_nothing(
+    factory: CollectorFactory, tape: list[Trade], tmp_path: Path
+) -> None:
+    collector = make_collector(factory)
+    with EmbeddedRedis(tmp_path / "own") as server, RedisStorage(server.url, spool=tmp_path / "spool") as storage:
+        with connect(server.url) as client:
+            client.config_set("maxmemory", "1")
+            async with asyncio.timeout(15):  # less than a round may take
+                await collector.run(storage)
+            assert spool_report(tmp_path / "spool").waiting
+            assert storage.coverage(KEY).end is None
+            client.config_set("maxmemory", "0")
+        await until(lambda: bool(storage.coverage(KEY).intervals))
+        await collector.run(storage)
+        assert stored_lines(storage) == tape_lines(tape)
 
 
 async def test_a_round_reads_on_from_the_end_of_the_coverage_not_from_the_last_record(

@@ -290,6 +290,19 @@ def test_dropped_days_are_gone_and_are_not_stored_again(storage: DataCollectionS
     assert storage.counters(KEY)["refused:dropped_day"] == len(trades) - len(kept)
 
 
+@pytest.mark.parametrize("count", [6, 3000])  # in one piece, and in several
+def test_a_batch_of_which_something_was_refused_covers_nothing(storage: DataCollectionStorage, count: int) -> None:
+    storage.drop_before(KEY, NOON)
+    midnight = NOON - NOON % DAY_MS
+    trades = [trade(number, midnight - 2 + number) for number in range(count)]
+    put(storage, *trades, covers=Covers("id", [Interval(-1, count - 1)]))
+    assert len(storage.fetch(KEY)) == count - 2
+    assert storage.coverage(KEY).intervals == ()
+    put(storage, *trades[2:], covers=Covers("id", [Interval(1, count - 1)]))
+    assert storage.coverage(KEY).intervals == ((1, count - 1),)
+    assert storage.counters(KEY)["refused:dropped_day"] == 2
+
+
 def test_dropped_days_of_numbers_are_gone(storage: DataCollectionStorage) -> None:
     storage.store_batch("price", [(NOON, 1), (NOON + DAY_MS, 2)])
     storage.flush()
