@@ -64,6 +64,7 @@ def run_up(plan: Plan, duration: float | None) -> bool:
 def _redis() -> Iterator[EmbeddedRedis | None]:
     """Run this folder's Redis, unless the settings name another."""
     if current().url or (current().storage_url and current().broker_url):
+        current().broker()  # a cluster can't be one: better said here than by each process in its log
         yield None
         return
     with EmbeddedRedis(FOLDER, on_progress=tell) as server:

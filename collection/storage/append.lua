@@ -115,14 +115,17 @@ local function cover(after, upto)
   local left = call('ZREVRANGEBYLEX', coverage, '[' .. after .. ';', '-', 'LIMIT', 0, 1)[1]
   if left and sub(left, 22) >= after then
     if sub(left, 22) >= upto then return end
-    call('ZREM', coverage, left)
     after = sub(left, 1, 20)
   end
-  for _, right in ipairs(call('ZRANGEBYLEX', coverage, '[' .. after, '[' .. upto .. ';')) do
-    call('ZREM', coverage, right)
-    if sub(right, 22) > upto then upto = sub(right, 22) end
+  local joined = call('ZRANGEBYLEX', coverage, '[' .. after, '[' .. upto .. ';')
+  for _, one in ipairs(joined) do
+    if sub(one, 22) > upto then upto = sub(one, 22) end
   end
+  -- First the new one: a set that is empty meanwhile is gone, and what is gone can't be made while its slot moves.
   call('ZADD', coverage, 0, after .. ':' .. upto)
+  for _, one in ipairs(joined) do
+    if one ~= after .. ':' .. upto then call('ZREM', coverage, one) end
+  end
 end
 
 if by ~= '' and refused == 0 then -- what was refused is not there: nothing is complete by it

@@ -41,8 +41,9 @@ for index = 3, #ARGV, 2 do
     if module then
       redis.call('TS.ADD', series, ms, value)
     else
-      redis.call('ZREMRANGEBYSCORE', series, ms, ms)
+      -- First the new one: a set that is empty meanwhile is gone, and can't be made anew while its slot moves.
       redis.call('ZADD', series, ms, ms .. ' ' .. value)
+      if there then redis.call('ZREM', series, ms .. ' ' .. there) end
     end
     if tonumber(ms) > newest then
       newest = tonumber(ms)

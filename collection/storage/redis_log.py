@@ -9,7 +9,6 @@ qc:{KEY}:notes          stream  what was stored behind the newest, for tails (se
 
 from __future__ import annotations
 
-from bisect import bisect
 from collections.abc import Iterator, Sequence
 from functools import lru_cache, partial
 from heapq import merge
@@ -60,17 +59,20 @@ class RedisLog:
     def read(self, key: str, start: int = 0, end: int = END) -> Iterator[Records]:
         """Yield the records of a range in order, page by page."""
         for day in self.days(key, start, end):
-            late = sorted(_late_entry(m) for m in self._late_members(key, day, start, end))
-            position = str(start)
-            while items := self._items(_segment(key, day), position, str(end), PAGE):
-                page = _columns(items)
-                due = bisect(late, (page.timestamps[-1], page.seqs[-1]))
-                yield Records.of(list(merge(zip(*page, strict=True), late[:due]))) if due else page
-                late, position = late[due:], f"({items[-1][0].decode()}"
-                if len(items) < PAGE:
-                    break
-            if late:
-                yield Records.of(late)
+            position, before, more = str(start), (start, -1), True
+            while more:
+                items = self._items(_segment(key, day), position, str(end), PAGE)
+                page, more = _columns(items), len(items) == PAGE
+                upto = (page.timestamps[-1], page.seqs[-1]) if more else (end, 2**64)
+                # Late ones after the others: of what is shown, no record is missing that was stored before another.
+                members = self._late_members(key, day, before[0], upto[0])
+                late = sorted(entry for entry in map(_late_entry, members) if before < entry[:2] <= upto)
+                if late:
+                    yield Records.of(list(merge(zip(*page, strict=True), late)))
+                elif items:
+                    yield page
+                before = upto
+                position = f"({items[-1][0].decode()}" if items else position
 
     def latest(self, key: str, n: int) -> list[Entry]:
         """Return the newest n records, oldest first."""
@@ -79,9 +81,10 @@ class RedisLog:
             lacking = n - len(found)
             if lacking <= 0:
                 break
-            items = call(self._redis, "XREVRANGE", _segment(key, day), "+", "-", "COUNT", lacking)
-            late = cast("list[bytes]", self._redis.zrevrange(_late(key, day), 0, -1))
-            found = sorted([*zip(*_columns(items), strict=True), *map(_late_entry, late)])[-lacking:] + found
+            items = entries(call(self._redis, "XREVRANGE", _segment(key, day), "+", "-", "COUNT", lacking))
+            oldest = items[-1][0] if len(items) == lacking else 0
+            late = map(_late_entry, self._late_members(key, day, oldest, END))
+            found = sorted([*items, *late])[-lacking:] + found
         return found
 
     def first(self, key: str) -> int | None:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import redis
 from redis.commands.core import Script
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, RedisClusterException
 
 
 class Call(NamedTuple):
@@ -55,5 +55,5 @@ def _read(connection: Any) -> Any:
 def _answer(call: Call) -> Any:
     try:
         return call.script(keys=call.keys, args=call.args)
-    except redis.RedisError as error:
+    except (redis.RedisError, RedisClusterException) as error:
         return error

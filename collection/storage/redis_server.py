@@ -23,6 +23,7 @@ INDEX = "qc:series"
 END = 2**53
 """Later than any timestamp."""
 _BUSY = ("OOM", "MISCONF", "LOADING", "READONLY", "BUSY", "CLUSTERDOWN", "TRYAGAIN", "MASTERDOWN", "NOREPLICAS")
+_MOVING = ("Script attempted to access a non local key",)  # one that it took away while the slot moves
 _FORBIDDEN = ("ACL failure in script", "The user executing the script")
 _REFUSALS = (exceptions.ReadOnlyError, exceptions.OutOfMemoryError, exceptions.NoScriptError)
 
@@ -105,7 +106,7 @@ def server_errors() -> Iterator[None]:
     except _AWAY as error:
         raise StorageUnavailable(f"Redis Cluster is away: {error}") from error
     except redis.ResponseError as error:
-        if str(error).startswith(_BUSY + _FORBIDDEN) or isinstance(error, _REFUSALS):
+        if str(error).startswith(_BUSY + _FORBIDDEN + _MOVING) or isinstance(error, _REFUSALS):
             raise StorageUnavailable(f"Redis takes no writes: {error}") from error
         raise CollectionError(f"Redis: {error}") from error
     except redis.RedisError as error:

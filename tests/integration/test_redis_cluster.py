@@ -125,6 +125,23 @@ def test_a_slot_moves_to_a_new_node_while_records_arrive(own_cluster: RedisClust
     assert len(tail.values) == len(own.bars(key)) == 20
 
 
+def test_a_call_on_a_slot_that_moves_writes_all_or_nothing(own_cluster: RedisCluster, own: RedisStorage) -> None:
+    key, name = KEYS[1], series_name(KEYS[1])
+    for first, count in ((10, 10), (0, 5), (5, 5)):  # from here on all keys of the series exist: none makes a call wait
+        put(own, key, first, count)
+        own.flush()
+    source = own_cluster.owner(name)
+    target = next(node for node in own_cluster.nodes if node is not source)
+    own_cluster.begin_to_move(name, target)
+    put(own, key, 20, 10)
+    own.flush()
+    own_cluster.move(name, target)
+    put(own, key, 30, 10)
+    own.flush()
+    assert own.coverage(key).intervals == ((-1, 39),)
+    assert own.counters(key)["new"] == len(stored(own, key)) == len(own.bars(key)) == 40
+
+
 def test_a_cluster_without_timeseries_that_is_away_at_first_and_returns_elsewhere(tmp_path: Path) -> None:
     first = RedisCluster(tmp_path / "first", size=1, modules=False)
     second = RedisCluster(tmp_path / "second", size=1, modules=False, password=first.password)
