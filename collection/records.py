@@ -43,6 +43,9 @@ class Trade(msgspec.Struct, frozen=True, eq=False, gc=False):
     def __eq__(self, other: object) -> bool:
         return self._published() == other._published() if isinstance(other, Trade) else NotImplemented
 
+    def __ne__(self, other: object) -> bool:  # msgspec's own compares by identity
+        return not self == other if isinstance(other, Trade) else NotImplemented
+
     def __hash__(self) -> int:
         return hash(self._published())
 

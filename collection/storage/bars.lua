@@ -26,6 +26,16 @@ local function second_of(id)
   return sub(match(id, '^%d+'), 1, -4)
 end
 
+-- When a second begins, in milliseconds; the first of all has no digits.
+local function start_of(second)
+  return second == '' and '0' or second .. '000'
+end
+
+-- A text of digits without the zeros at the end of its fraction.
+local function shortened(text)
+  return match(text, '^(-?%d+%.%d*[1-9])0*$') or match(text, '^(-?%d+)%.0+$') or text
+end
+
 -- Price and amount of a trade's payload: the first two of its array, short texts nearly always.
 local function price_and_amount(payload)
   local price = byte(payload, 2) - 160
@@ -39,10 +49,7 @@ end
 
 -- The limbs, from the lowest, and the decimals of a number as Python's Decimal writes it: -12.5, 1E-8, 1.5E+3.
 local function exact(text)
-  local sign, whole, part, exponent = match(text, '^([-+]?)(%d*)%.?(%d-)0*[eE]?([-+]?%d*)$')
-  if exponent ~= '' or not string.find(text, '.', 1, true) then
-    sign, whole, part, exponent = match(text, '^([-+]?)(%d*)%.?(%d*)[eE]?([-+]?%d*)$')
-  end
+  local sign, whole, part, exponent = match(shortened(text), '^([-+]?)(%d*)%.?(%d*)[eE]?([-+]?%d*)$')
   local digits, decimals = whole .. part, #part - (tonumber(exponent) or 0)
   if decimals < 0 then digits, decimals = digits .. string.rep('0', -decimals), 0 end
   local limbs = {}
@@ -133,7 +140,7 @@ local function write_bars(bars, order)
     for field = 1, #FIELDS do
       if bar[field] then -- or else it is as before
         local place = #arguments
-        arguments[place + 1], arguments[place + 2] = KEYS[BARS + field], second .. '000'
+        arguments[place + 1], arguments[place + 2] = KEYS[BARS + field], start_of(second)
         arguments[place + 3] = bar[field]
       end
     end
@@ -213,7 +220,7 @@ local function Bars(meta, segment, late, newest, first, last)
         price, amount = sub(payload, 3, 2 + price_length), sub(payload, 4 + price_length, 3 + price_length + amount_length)
       else
         price, amount = price_and_amount(payload)
-        price, amount = match(price, '^(%d+%.%d-)0*$') or price, match(amount, '^(%d+%.%d-)0*$') or amount
+        price, amount = shortened(price), shortened(amount)
         whole = whole and #price <= LONGEST and #amount <= LONGEST
       end
       local number, a_number = price + 0, amount + 0
@@ -270,7 +277,7 @@ local function Bars(meta, segment, late, newest, first, last)
   local function make_anew(at)
     local records = read(at)
     if #records == 0 then
-      for field = 1, #FIELDS do call('TS.DEL', KEYS[BARS + field], at .. '000', at .. '000') end
+      for field = 1, #FIELDS do call('TS.DEL', KEYS[BARS + field], start_of(at), start_of(at)) end
       return
     end
     begin(at)
@@ -285,21 +292,26 @@ local function Bars(meta, segment, late, newest, first, last)
   local function write()
     finish()
     local newest_second, kept_second = second, kept and kept[1]
-    local state = {second, open, high, low, close, count, volume, quote, quote_folds}
+    local state = newest_second and not touched[newest_second]
+      and {second, open, high, low, close, count, volume, quote, quote_folds}
+    local goes_on_at = newest_second or kept_second
     goes_on, kept, second = nil, nil, nil
     for at in pairs(touched) do
       make_anew(at)
+      if at == goes_on_at and second and whole then
+        state = {second, open, high, low, close, count, volume, quote, quote_folds}
+      end
       second = nil
     end
-    write_bars(bars, order)
-    if newest_second and not touched[newest_second] then
-      call('HSET', meta, 'bar', cmsgpack.pack(state))
-    elseif newest_second or touched[kept_second] then
-      call('HDEL', meta, 'bar')
-    end
     if negative then most_price = 99 end -- then sums of sums can't be proved to be exact
-    if tostring(most_price) ~= known[2] or tostring(most_amount) ~= known[3] then
+    local rescaled = tostring(most_price) ~= known[2] or tostring(most_amount) ~= known[3]
+    if rescaled then -- first: what is written below may fail half-way
       call('HSET', meta, 'price_decimals', most_price, 'amount_decimals', most_amount)
+    end
+    write_bars(bars, order)
+    if state and (most_price == price_decimals and most_amount == amount_decimals) then
+      call('HSET', meta, 'bar', cmsgpack.pack(state))
+    elseif rescaled or newest_second or touched[kept_second] then
       call('HDEL', meta, 'bar') -- it was summed at the scale of before
     end
   end

@@ -10,7 +10,9 @@ if day == '' then return end
 local last = call('XREVRANGE', segment, '+', '-', 'COUNT', 1)[1]
 if last and (not known[2] or before(known[2], last[1])) then call('HSET', meta, 'dropped', last[1]) end
 if known[3] then
-  for field = 1, #FIELDS do call('TS.DEL', KEYS[BARS + field], 0, floor - 1) end
+  for field = 1, #FIELDS do
+    if call('EXISTS', KEYS[BARS + field]) == 1 then call('TS.DEL', KEYS[BARS + field], 0, floor - 1) end
+  end
 end
 call('UNLINK', segment, late)
 call('ZREM', days, day)

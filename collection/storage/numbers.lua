@@ -10,7 +10,8 @@ if known[1] and known[1] ~= 'number' then
 end
 redis.call('HSET', meta, 'type', 'number', 'layout', module and 'ts' or 'z')
 if module and redis.call('EXISTS', series) == 0 then
-  redis.call('TS.CREATE', series, 'DUPLICATE_POLICY', 'LAST', 'LABELS', 'series', key)
+  local labels = string.find(key, '[(),]') and {} or {'LABELS', 'series', key} -- which labels can't hold
+  redis.call('TS.CREATE', series, 'DUPLICATE_POLICY', 'LAST', unpack(labels))
 end
 
 local new, duplicate, replaced, refused = 0, 0, 0, 0

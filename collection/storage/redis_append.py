@@ -21,6 +21,9 @@ from collection.storage.values import Entry, same
 PIECE = 1_000
 """Records in one script call: Redis serves nobody else meanwhile."""
 
+PIECE_BYTES = 8_000_000
+"""Their payloads, unless one alone is larger: Redis takes no argument of 512 MB."""
+
 REFUSED = 4
 """The place in a script's answer that says how many records were refused, for their day was dropped."""
 
@@ -58,7 +61,7 @@ class RedisAppend:
         if len(pieces) == 1:
             return (self._call(key, day, series_type, piece, *last) for day, piece in pieces), None
         calls = (self._call(key, day, series_type, piece, "", "", "") for day, piece in pieces)
-        return calls, self._call(key, 0, "", (), *last) if covers or counts else None
+        return calls, self._call(key, 0, series_type if once else "", (), *last) if covers or counts else None
 
     def uncovered(self, call: Call) -> Call:
         """Return the call that follows as it is where some records were refused: it covers nothing."""
@@ -86,6 +89,8 @@ def _pieces(entries: list[Entry]) -> Iterator[tuple[int, list[Entry]]]:
     while start < len(entries):
         midnight = day_start(entries[start][0]) + DAY_MS
         end = bisect_left(entries, (midnight,), start, min(start + PIECE, len(entries)))
+        while end - start > 1 and sum(len(data) for _, _, data in entries[start:end]) > PIECE_BYTES:
+            end = start + (end - start) // 2
         yield day_name(midnight - DAY_MS), entries[start:end]
         start = end
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from importlib.resources import files
+from secrets import token_hex
 from typing import cast
 
 import msgspec
@@ -21,7 +22,7 @@ from redis.commands.core import Script
 from collection.bars import SECOND, Bar
 from collection.storage.base import BarsCheck
 from collection.storage.days import DAY_MS, day_time
-from collection.storage.redis_server import END, call, has_timeseries, send, series_name
+from collection.storage.redis_server import END, has_timeseries, send, series_name
 
 FIELDS = {
     "open": "FIRST",
@@ -37,6 +38,9 @@ AT_ONCE = 20_000
 """Bars in one answer."""
 REBUILT = 100
 """Bars in one script call."""
+_UNMARK = """
+if redis.call('HGET', KEYS[1], 'dirty') == ARGV[1] then return redis.call('HDEL', KEYS[1], 'dirty') end
+"""
 MOST_DECIMALS = 22
 """A float holds the powers of ten up to here exactly."""
 
@@ -50,8 +54,10 @@ def bar_names(key: str) -> list[str]:
 def labels(key: str) -> bytes:
     """The labels of a series' bars, as the script reads them: name, value, name, value, …"""
     parts = key.split(":", 2)
-    named = zip(("kind", "exchange", "market"), parts, strict=True) if len(parts) == 3 and all(parts) else ()
-    encoded: bytes = msgspec.msgpack.encode(["series", key, *(part for pair in named for part in pair)])
+    whole = len(parts) == 3 and all(parts)
+    named = [("series", key), *(zip(("kind", "exchange", "market"), parts, strict=True) if whole else ())]
+    kept = [pair for pair in named if not set(pair[1]) & set("(),")]  # which labels can't hold
+    encoded: bytes = msgspec.msgpack.encode([part for pair in kept for part in pair])
     return encoded
 
 
@@ -68,6 +74,7 @@ class RedisBars:
     def __init__(self, client: redis.Redis) -> None:
         self._redis = client
         self._rebuild = register_with_bars(client, "rebuild.lua", keys_before=3)
+        self._unmark = client.register_script(_UNMARK)
 
     def are_kept(self, key: str) -> bool:
         """Tell whether the bars of a series are written, and sound."""
@@ -77,21 +84,25 @@ class RedisBars:
     def read(self, key: str, first: int | None, last: int | None, width: int) -> Iterator[tuple[Bar, bool]]:
         """Yield the bars of whole seconds' width between two times, and whether each is proved to be exact."""
         names = bar_names(key)
-        known = self._redis.hmget(series_name(key), ["price_decimals", "amount_decimals"])
-        of_price, of_amount = (int(number or 0) for number in cast("list[bytes | None]", known))
-        decimals = (of_amount, of_price + of_amount)
-        if first is None or last is None:
-            ends = [call(self._redis, f"TS.{way}RANGE", names[0], "-", "+", "COUNT", 1) for way in ("", "REV")]
-            if not ends[0]:
-                return
-            first = int(ends[0][0][0]) // width * width if first is None else first
-            last = int(ends[1][0][0]) if last is None else last
-        for start in range(max(first, 0), min(last, END) + 1, width * AT_ONCE):
+        pipe = self._redis.pipeline(transaction=True)
+        for way in ("", "REV"):
+            send(pipe, f"TS.{way}RANGE", names[0], "-", "+", "COUNT", 1)
+        ends = pipe.execute()
+        if not ends[0]:
+            return
+        oldest, newest = int(ends[0][0][0]) // width * width, int(ends[1][0][0])
+        first = oldest if first is None else max(first, oldest)
+        last = newest if last is None else min(last, newest // width * width + width - 1)
+        for start in range(first, last + 1, width * AT_ONCE):
             pipe = self._redis.pipeline(transaction=True)
+            pipe.hmget(series_name(key), ["price_decimals", "amount_decimals"])  # as they are at this moment
             for name, (_, way) in zip(names, FIELDS.items(), strict=True):
                 how = () if width == SECOND else ("AGGREGATION", way, width)
                 send(pipe, "TS.RANGE", name, start, min(start + width * AT_ONCE - 1, last), *how)
-            columns = [[(int(at), float(value)) for at, value in column] for column in pipe.execute()]
+            known, *answers = pipe.execute()
+            of_price, of_amount = (int(number or 0) for number in known)
+            decimals = (of_amount, of_price + of_amount)
+            columns = [[(int(at), float(value)) for at, value in column] for column in answers]
             for row in zip(*columns, strict=True):
                 yield _bar(row, width, decimals)
 
@@ -100,11 +111,14 @@ class RedisBars:
     ) -> BarsCheck:
         """Compare the kept bars with those that `make` makes of the records, day by day."""
         kept = self._redis.hget(series_name(key), "bars") is not None
+        mark = f"being rebuilt {token_hex(4)}"
         if rebuild and not kept and has_timeseries(self._redis):
             # From here on they are written; until all of them are, the mark keeps readers away.
-            self._redis.hset(series_name(key), mapping={"dirty": "being built", "bars": "1"})
+            self._redis.hset(series_name(key), mapping={"dirty": mark, "bars": "1"})
             kept, start, end = True, 0, END
         if rebuild and kept:
+            if start == 0 and end == END:  # whatever fails from here on writes its own mark
+                self._redis.hset(series_name(key), "dirty", mark)
             self._rebuild_day(key, 0, [])  # which makes those series that are not there
         bars, wrong = 0, list[int]()
         for day in cast("list[bytes]", self._redis.zrange(series_name(key, "days"), 0, -1)):
@@ -116,7 +130,7 @@ class RedisBars:
             if rebuild:
                 self._rebuild_day(key, int(day), differing)
         if rebuild and start == 0 and end == END:
-            self._redis.hdel(series_name(key), "dirty")
+            self._unmark(keys=[series_name(key)], args=[mark])
         return BarsCheck(bars, tuple(wrong))
 
     def _compared(

@@ -92,7 +92,8 @@ class RedisLog:
         for day in self.days(key, 0, END):
             late = cast("list[tuple[bytes, float]]", self._redis.zrange(_late(key, day), 0, 0, withscores=True))
             times = _columns(self._items(_segment(key, day), "-", "+", 1)).timestamps
-            return min([*times, *(int(score) for _, score in late)])
+            if times:  # or else it was dropped meanwhile
+                return min([*times, *(int(score) for _, score in late)])
         return None
 
     def size(self, key: str) -> tuple[int, int]:
@@ -118,15 +119,20 @@ class RedisLog:
 
     def drop_before(self, key: str, floor: int) -> None:
         """Delete the segments of the days before `floor`, the start of a day, and the notes of their records."""
-        for day in ["", *map(str, self.days(key, 0, floor - 1))] if floor else []:
-            names = [series_name(key, part) for part in ("days", day, f"{day}:late")]
-            self._drop(keys=[series_name(key), *names, *bar_names(key)], args=[floor, day])
+        if floor:
+            self._drop_day(key, floor, "")  # first: from here on no day before it begins
+            for day in self.days(key, 0, floor - 1):
+                self._drop_day(key, floor, str(day))
         notes, position = series_name(key, "notes"), "-"
         while page := call(self._redis, "XRANGE", notes, position, "+", "COUNT", PAGE):
             if old := [name for name, note in page if note_time(note) < floor]:
                 self._redis.hset(series_name(key), "unnoted", old[-1])
                 self._redis.xdel(notes, *old)
             position = f"({page[-1][0].decode()}"
+
+    def _drop_day(self, key: str, floor: int, day: str) -> None:
+        names = [series_name(key, part) for part in ("days", day, f"{day}:late")]
+        self._drop(keys=[series_name(key), *names, *bar_names(key)], args=[floor, day])
 
     def days(self, key: str, start: int, end: int) -> list[int]:
         """Return the days that have a segment, such as 20191011."""

@@ -230,4 +230,6 @@ def _failed(answer: object) -> bool:
 
 
 def _range(start: int | None, end: int | None) -> tuple[int, int]:
+    if end is not None and end < 0:
+        return 1, 0  # nothing: Redis takes no negative times
     return max(start or 0, 0), END if end is None else min(end, END)

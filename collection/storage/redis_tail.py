@@ -79,10 +79,7 @@ class RedisTail:
         pipe = self._redis.pipeline(transaction=False)
         for key, since in positions.items():
             pipe.hmget(series_name(key), ["type", "layout"])
-            if since:
-                pipe.zrangebyscore(series_name(key, "days"), day_name(min(since.log[0], LAST_TIMESTAMP)), "+inf")
-            else:
-                pipe.zrange(series_name(key, "days"), -1, -1)
+            send(pipe, *_days(key, since))
         answers = iter(pipe.execute() if positions else ())
         series = []
         for key, since in positions.items():
@@ -94,29 +91,35 @@ class RedisTail:
 
     def _tail(self, series: _Series, limit: int, answer: list[Any]) -> Tail:
         gone, gone_note = (_id(name) if name else (0, 0) for name in answer[0])
-        notes, read = answer[1], _log_items(series, answer[2:])
+        notes, read = answer[3], _log_items(series, answer[4:])
         since = series.since
         if since is None:
             ends = _Position(max([gone, *map(_identity, read)]), max([gone_note, *(_id(name) for name, _ in notes)]))
             return Tail([], str(ends), False, True)
+        seen = [name and name.decode() for name in answer[1]], [*map(int, answer[2])]
+        if seen != ([series.type, series.layout or None], series.days):  # not as it was when the log was asked for
+            return Tail([], str(since), True, True)
         late: list[Any] = []
+        lost = False
         last_note, notes_left = since.note, len(notes) == limit
         for name, note in notes:
             if len(late) >= limit:
                 notes_left = True
                 break
-            late += self._noted(series, note, since.log)
+            noted = self._noted(series, note, since.log)
+            lost |= noted is None
+            late += noted or ()
             last_note = _id(name)
         # What notes are left speak of what the log holds now: it is read once there are none.
         fresh = [] if notes_left else read[:limit]
         more = notes_left or len(read) >= limit or len(series.days) > _DAYS
-        noted = last_note if notes_left else max(gone_note, last_note)
-        end = _Position(max([gone, since.log, *map(_identity, fresh[-1:])]), noted)
+        end_note = last_note if notes_left else max(gone_note, last_note)
+        end = _Position(max([gone, since.log, *map(_identity, fresh[-1:])]), end_note)
         values = [*_decoded(series, fresh), *_decoded(series, late)]
-        return Tail(values, str(end), more, gone <= since.log and gone_note <= since.note)
+        return Tail(values, str(end), more, not lost and gone <= since.log and gone_note <= since.note)
 
-    def _noted(self, series: _Series, note: Sequence[bytes], since: _Id) -> list[Any]:
-        """Return what a note is about, where the log itself does not bring it."""
+    def _noted(self, series: _Series, note: Sequence[bytes], since: _Id) -> list[Any] | None:
+        """Return what a note is about, where the log itself does not bring it; None where that was dropped."""
         if note[0] == b"l":
             return [(*_id(note[1]), note[3])]
         if note[0] == b"n":
@@ -124,7 +127,7 @@ class RedisTail:
         if _id(note[3]) > since:
             return []
         segment = series_name(series.key, note[1].decode())
-        return entries(call(self._redis, "XRANGE", segment, note[3], note[5]))
+        return entries(call(self._redis, "XRANGE", segment, note[3], note[5])) or None
 
 
 def _transactions(client: redis.Redis, groups: list[list[tuple[object, ...]]]) -> list[list[Any]]:
@@ -140,10 +143,19 @@ def _transactions(client: redis.Redis, groups: list[list[tuple[object, ...]]]) -
     return answers
 
 
+def _days(key: str, since: _Position | None) -> tuple[object, ...]:
+    """The command that lists the days that are read next, and whether there are more."""
+    name = series_name(key, "days")
+    if since is None:
+        return ("ZRANGE", name, -1, -1)
+    return ("ZRANGEBYSCORE", name, day_name(min(since.log[0], LAST_TIMESTAMP)), "+inf", "LIMIT", 0, _DAYS + 1)
+
+
 def _commands(series: _Series, limit: int) -> list[tuple[object, ...]]:
     """What is asked in one transaction: what was dropped, the notes, the log."""
     key, since = series.key, series.since
     dropped = ("HMGET", series_name(key), "dropped", "unnoted")
+    kind = ("HMGET", series_name(key), "type", "layout")
     notes: tuple[object, ...] = ("XREVRANGE", series_name(key, "notes"), "+", "-", "COUNT", 1)
     if since:
         notes = ("XRANGE", series_name(key, "notes"), "({}-{}".format(*since.note), "+", "COUNT", limit)
@@ -163,7 +175,7 @@ def _commands(series: _Series, limit: int) -> list[tuple[object, ...]]:
         log = [("XRANGE", series_name(key, str(day)), after, "+", "COUNT", limit) for day in series.days[:_DAYS]]
     elif series.days:
         log = [("XREVRANGE", series_name(key, str(series.days[-1])), "+", "-", "COUNT", 1)]
-    return [dropped, notes, *log]
+    return [dropped, kind, _days(key, since), notes, *log]
 
 
 def _log_items(series: _Series, answers: Sequence[Any]) -> list[Any]:

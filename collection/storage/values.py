@@ -32,6 +32,8 @@ EXACT_INTEGER = 2**53
 LAST_TIMESTAMP = 253_402_300_799_999
 """The last millisecond of the year 9999: a later time is one in the wrong unit."""
 DEEPEST = 32
+LARGEST = 64_000_000
+"""Bytes of a value: Redis takes no argument of 512 MB, and a piece of several is sent as one."""
 MOST_DIGITS = 60
 MOST_DECIMALS = 40
 _IDS = 2**64
@@ -111,6 +113,8 @@ def _encode_other(value: Any, timestamp: int) -> tuple[SeriesType, Entry | Numbe
             raise RecordRefused("bad_number", f"{_shown(value)} is no finite number that 64-bit floats hold exactly")
         return "number", (timestamp, float(value))
     payload = _encode(_plain(value, "value", 0))
+    if len(payload) > LARGEST:
+        raise RecordRefused("too_large", f"a value of {len(payload):,} bytes, more than {LARGEST:,}")
     return "value", (timestamp, hash64(payload), payload)
 
 

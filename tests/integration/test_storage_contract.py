@@ -50,6 +50,14 @@ def test_trades_of_one_millisecond_are_all_kept_in_the_order_of_their_ids(storag
     assert [value.id for _, value in storage.fetch(KEY)] == [str(number) for number in range(9, 200)]
 
 
+def test_a_value_that_is_too_large_is_refused(storage: DataCollectionStorage) -> None:
+    with pytest.raises(RecordRefused, match=r"too_large: a value of 64,000,006 bytes, more than 64,000,000"):
+        storage.store("values:x", "a" * 64_000_001, NOON)
+    storage.store("values:x", "a" * 5_000_000, NOON)
+    storage.flush()
+    assert [len(value) for _, value in storage.fetch("values:x")] == [5_000_000]
+
+
 def test_storing_again_changes_nothing_and_is_counted(storage: DataCollectionStorage) -> None:
     trades = [trade(number) for number in range(2_500)]
     put(storage, *trades)
