@@ -1,12 +1,13 @@
 # make up      run the demo: a simulated exchange, Redis, worker, beat and Flower
 # make test    lint, types and all tests
+# make soak    try the storage's properties for SOAK_MINUTES (10), and a million trades through crashes
 # make bench   measure the storage against a plain XADD pipeline
 # make clean   remove what these created, but not the collected data in .collection/
 PYTHON ?= python3
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: up test bench lint format clean
+.PHONY: up test soak bench lint format clean
 .DEFAULT_GOAL := help
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -16,6 +17,10 @@ up: $(VENV)/run.stamp
 
 test: lint
 	$(VENV)/bin/pytest
+
+soak: export SOAK_MINUTES ?= 10
+soak: $(VENV)/test.stamp
+	$(VENV)/bin/pytest tests/properties --timeout=0 --show-capture=stdout --durations=0 --durations-min=1
 
 bench: $(VENV)/test.stamp
 	$(VENV)/bin/python -m bench.storage

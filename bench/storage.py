@@ -140,7 +140,7 @@ def rounds(
 def report(trades: int, costs: dict[str, list[Cost]], sizes: dict[str, int]) -> Iterable[str]:
     def ratio(ours: str, other: str, part: str) -> float:
         pairs = zip(costs[ours], costs[other], strict=True)
-        return statistics.median(getattr(one, part) / getattr(two, part) for one, two in pairs)
+        return float(statistics.median(getattr(one, part) / getattr(two, part) for one, two in pairs))
 
     def each(name: str) -> float:
         return statistics.median(cost.client for cost in costs[name]) / trades * 1e6
@@ -158,7 +158,8 @@ def report(trades: int, costs: dict[str, list[Cost]], sizes: dict[str, int]) -> 
     yield f"replay ÷ first time, server CPU    {ratio('ours again', 'ours', 'server'):.2f} ×   (target: ≤ 1)"
     yield f"1 % late ÷ none late, server CPU   {ratio('late', 'ours', 'server'):.2f} ×"
     bytes_each = sizes["ours"] / trades
-    yield f"bytes, ours ÷ plain                {sizes['ours'] / sizes['plain']:.2f} ×   (target: ≤ 1.3; {bytes_each:.1f} a trade)"
+    size = f"{sizes['ours'] / sizes['plain']:.2f} ×   (target: ≤ 1.3; {bytes_each:.1f} a trade)"
+    yield f"bytes, ours ÷ plain                {size}"
     yield f"read as objects                    {each('objects'):.2f} µs of client CPU an object   (target: ≤ 1.5)"
     yield f"read as columns                    {each('columns'):.2f} µs of client CPU a record"
 

@@ -14,6 +14,8 @@ Write = Callable[[Sequence[tuple[str, Batch]]], Sequence[Exception | None]]
 """Writes batches of several series, and returns why each failed, if it did; RetryLater, returned or raised, means that
 the server is away or takes no writes."""
 
+_OF_COVERAGE = "MIXED the coverage"
+"""What it says where the records may go through without what they cover."""
 _OF_THE_SERIES = ("MIXED", "WRONGTYPE")
 """What Redis says of a whole series: no record of the batch would go through alone."""
 
@@ -34,6 +36,8 @@ def deliver(write: Write, key: str, batch: Batch) -> list[Bad]:
     reason = _try(write, key, batch)
     if reason is None:
         return []
+    if batch.covers and batch.entries and _OF_COVERAGE in reason:
+        return [*deliver(write, key, batch._replace(covers=None)), Bad((), reason)]
     if any(word in reason for word in _OF_THE_SERIES):
         bad = [Bad(batch.entries, reason)]
     else:

@@ -70,3 +70,11 @@ def file_size(path: Path) -> int:
         return path.stat().st_size
     except FileNotFoundError:
         return 0
+
+
+def listed(folder: Path, pattern: str) -> list[Path]:
+    """Return what a glob finds, in order, though folders may be deleted while it looks."""
+    for _ in range(10):
+        with contextlib.suppress(FileNotFoundError):
+            return sorted(folder.glob(pattern))
+    return []

@@ -83,28 +83,22 @@ class RedisBars:
 
     def read(self, key: str, first: int | None, last: int | None, width: int) -> Iterator[tuple[Bar, bool]]:
         """Yield the bars of whole seconds' width between two times, and whether each is proved to be exact."""
-        names = bar_names(key)
-        pipe = self._redis.pipeline(transaction=True)
-        for way in ("", "REV"):
-            send(pipe, f"TS.{way}RANGE", names[0], "-", "+", "COUNT", 1)
-        ends = pipe.execute()
-        if not ends[0]:
-            return
-        oldest, newest = int(ends[0][0][0]) // width * width, int(ends[1][0][0])
-        first = oldest if first is None else max(first, oldest)
-        last = newest if last is None else min(last, newest // width * width + width - 1)
-        for start in range(first, last + 1, width * AT_ONCE):
+        start, end = max(first or 0, 0), "+" if last is None else max(last, 0)
+        row: Sequence[tuple[int, float]] = ()
+        more = last is None or last >= start
+        while more:
             pipe = self._redis.pipeline(transaction=True)
             pipe.hmget(series_name(key), ["price_decimals", "amount_decimals"])  # as they are at this moment
-            for name, (_, way) in zip(names, FIELDS.items(), strict=True):
+            for name, way in zip(bar_names(key), FIELDS.values(), strict=True):
                 how = () if width == SECOND else ("AGGREGATION", way, width)
-                send(pipe, "TS.RANGE", name, start, min(start + width * AT_ONCE - 1, last), *how)
+                send(pipe, "TS.RANGE", name, start, end, "COUNT", AT_ONCE, *how)
             known, *answers = pipe.execute()
             of_price, of_amount = (int(number or 0) for number in known)
-            decimals = (of_amount, of_price + of_amount)
             columns = [[(int(at), float(value)) for at, value in column] for column in answers]
             for row in zip(*columns, strict=True):
-                yield _bar(row, width, decimals)
+                yield _bar(row, width, (of_amount, of_price + of_amount))
+            more = len(columns[0]) == AT_ONCE
+            start = row[0][0] + width if row else start
 
     def check(
         self, key: str, start: int, end: int, make: Callable[[str, int, int], list[Bar]], *, rebuild: bool

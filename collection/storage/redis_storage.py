@@ -131,7 +131,7 @@ class RedisStorage(DataCollectionStorage):
     ) -> Iterator[list[tuple[int, Any]]]:
         start, end = _range(start_time, end_time)
         with server_errors():
-            series_type = self._type(key)
+            series_type = self._type(key) if start <= end else None
             if series_type == "number":
                 yield from self._numbers.read(key, start, end)
             elif series_type:
@@ -143,7 +143,8 @@ class RedisStorage(DataCollectionStorage):
         with server_errors():
             series_type = self._type(key)
             if series_type == "number":
-                return number_columns([sample for page in self._numbers.read(key, start, end) for sample in page])
+                pages = self._numbers.read(key, start, end) if start <= end else ()
+                return number_columns([sample for page in pages for sample in page])
             return record_columns(series_type, self._log.read(key, start, end) if series_type else [])
 
     def latest(self, key: str, n: int = 1) -> list[tuple[int, Any]]:
@@ -230,6 +231,6 @@ def _failed(answer: object) -> bool:
 
 
 def _range(start: int | None, end: int | None) -> tuple[int, int]:
-    if end is not None and end < 0:
-        return 1, 0  # nothing: Redis takes no negative times
-    return max(start or 0, 0), END if end is None else min(end, END)
+    """Return the ends of a range in times that Redis takes; the first is greater where nothing is in it."""
+    first, last = max(start or 0, 0), END if end is None else min(end, END)
+    return (first, last) if first <= last and last >= 0 else (1, 0)

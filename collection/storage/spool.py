@@ -20,7 +20,7 @@ from pathlib import Path
 from collection.errors import StorageUnavailable
 from collection.storage.batch import Batch
 from collection.storage.delivery import Bad
-from collection.storage.disk import file_size
+from collection.storage.disk import file_size, listed
 from collection.storage.segments import Segment, encode_frame
 from collection.storage.set_aside import append_set_aside
 from collection.storage.spool_folders import Folders
@@ -144,7 +144,7 @@ class Spool:
 
     def _beyond_limit(self, added: int) -> Sequence[Segment]:
         """Return the oldest segments, as many as must go before something is added."""
-        excess = sum(map(file_size, self.folder.glob("*/*.segment"))) + added - self._limit
+        excess = sum(map(file_size, listed(self.folder, "*/*.segment"))) + added - self._limit
         oldest: list[Segment] = []
         for segment in (*self._segments, *([self._current] if self._current else [])):
             if excess > 0 and segment is not self._reading:

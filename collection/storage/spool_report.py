@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from collection.storage.disk import lock
+from collection.storage.disk import listed, lock
 from collection.storage.segments import Segment
 from collection.storage.set_aside import count_set_aside
 
@@ -38,16 +38,16 @@ class SpoolReport(NamedTuple):
 
 def spool_report(root: Path) -> SpoolReport:
     """Tell what is in a spool; reads all of it, and changes nothing. Raises OSError."""
-    folders = sorted(path for path in root.glob("*/*") if path.is_dir())
+    folders = [path for path in listed(root, "*/*") if path.is_dir()]
     waiting = [one for folder in folders if (one := _waiting(folder)).bytes]
-    return SpoolReport(waiting, sorted(root.glob("*/*.damaged")), count_set_aside(root))
+    return SpoolReport(waiting, listed(root, "*/*.damaged"), count_set_aside(root))
 
 
 def _waiting(folder: Path) -> Waiting:
     url = folder.parent / "url"
     records: Counter[str] = Counter()
     size = 0
-    for path in sorted(folder.glob("*.segment")):
+    for path in listed(folder, "*.segment"):
         segment = Segment(path)
         try:
             for _, key, batch in segment.read():
