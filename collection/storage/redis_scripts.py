@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 import redis
@@ -26,11 +27,15 @@ def run_scripts(client: redis.Redis, calls: Iterable[Call]) -> list[Any]:
     """
     if isinstance(client, redis.RedisCluster):  # whose nodes each have their own connection
         return [_answer(call) for call in calls]
+    calls = iter(calls)
+    first = next(calls, None)  # before a connection is taken: to make it may need one
+    if first is None:
+        return []
     sent: list[Call] = []
     pool = client.connection_pool
     connection: Any = pool.get_connection()
     try:
-        for call in calls:
+        for call in chain([first], calls):
             connection.send_command("EVALSHA", call.script.sha, len(call.keys), *call.keys, *call.args)
             sent.append(call)
         answers = [_read(connection) for _ in sent]

@@ -12,7 +12,7 @@ from collection.errors import StorageUnavailable
 from collection.settings import load_settings
 from collection.storage import Covers, Interval, RedisStorage, open_storage
 from collection.storage.redis_server import connect
-from tests.clusters import WatchedRedis, free_ports, wait_for
+from tests.clusters import Node, WatchedRedis, free_ports, wait_for
 from tests.conftest import trade
 from tests.simulation import until
 from workers.lease import Lease
@@ -31,6 +31,12 @@ def put(storage: RedisStorage, first: int, count: int) -> None:
     storage.store_batch(KEY, [(t.timestamp, t) for t in trades], Covers("id", [Interval(first - 1, first + count - 1)]))
 
 
+def assert_replicated(master: Node) -> None:
+    """Wait until the replica has all: WAIT is for what its own connection wrote, and what came before."""
+    master.client.set("written", 1)
+    wait_for(lambda: master.client.wait(1, 1_000) == 1)
+
+
 async def test_storing_goes_on_when_the_replica_takes_over(watched: WatchedRedis) -> None:
     with connect(watched.url) as client, RedisStorage(watched.url) as storage:
         lease = Lease(client, "x", 60)
@@ -38,7 +44,7 @@ async def test_storing_goes_on_when_the_replica_takes_over(watched: WatchedRedis
         storage.store("price", 1.5, 1_767_225_600_000)
         assert lease.hold()
         storage.flush()
-        assert watched.master.client.wait(1, 5_000) == 1
+        assert_replicated(watched.master)
         watched.master.kill()
         put(storage, 2_000, 500)  # neither blocks nor raises
         with pytest.raises(StorageUnavailable, match=r"not written within 0\.2 s: Redis is away"):
@@ -58,13 +64,14 @@ def test_a_master_that_became_the_replica_is_left_for_the_new_one(watched: Watch
     with RedisStorage(watched.url) as storage:
         put(storage, 0, 10)
         storage.flush()
+        assert_replicated(watched.master)
         watched.sentinel.ask("SENTINEL", "FAILOVER", watched.name)
         wait_for(lambda: watched.state()["port"] == str(watched.replica.port))
         watched.master.ask("REPLICAOF", "127.0.0.1", watched.replica.port)  # as the sentinel does within 10 s
         put(storage, 10, 10)
         storage.flush()
         assert len(storage.fetch(KEY)) == 20
-        assert watched.replica.client.wait(1, 5_000) == 1
+        assert_replicated(watched.replica)
         assert watched.master.client.hget(f"qc:{{{KEY}}}", "n:new") == "20"
 
 

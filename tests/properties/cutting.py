@@ -19,18 +19,20 @@ SCRIPTS = (b"EVALSHA", b"EVAL")
 class CuttingProxy:
     """Listens at `url` and hands on to the server at another URL; both are unix sockets.
 
-    `kill` is called where the server itself is to die of a call; it returns when the server runs again.
+    `kill` is called where the server itself is to die of a call: it makes the call, kills, and returns when the server
+    runs again.
     """
 
-    def __init__(self, url: str, path: Path, kill: Callable[[], None]) -> None:
+    def __init__(self, url: str, path: Path, kill: Callable[[Callable[[], None]], None]) -> None:
         parts = urlsplit(url)
         self.url = urlunsplit(parts._replace(path=str(path)))
-        self.cuts = 0
         self._server = parts.path
         self._kill = kill
         self._left: int | None = None  # script calls until the wire is cut
         self._how: How = "before"
         self._refused = 0
+        self._idle = threading.Event()  # or else it is being cut
+        self._idle.set()
         self._lock = threading.Lock()
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(path))
@@ -38,7 +40,11 @@ class CuttingProxy:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def cut(self, nth: int | None, how: How = "before", refused: int = 0) -> None:
-        """Cut the wire at the n-th script call from now on, and refuse some connections then; None cuts no more."""
+        """Cut the wire at the n-th script call from now on, and refuse some connections then; None cuts no more.
+
+        Returns once the cut before is done, and the server up again.
+        """
+        self._idle.wait()
         with self._lock:
             self._left, self._how, self._refused = nth, how, refused
 
@@ -63,7 +69,10 @@ class CuttingProxy:
             with client.makefile("rb") as stream:
                 for name, command in _commands(stream):
                     if name in SCRIPTS and self._is_due():
-                        self._cut(command, client, server, answers)
+                        try:
+                            self._cut(command, client, server, answers)
+                        finally:
+                            self._idle.set()
                         return
                     server.sendall(command)
             _shut(server)
@@ -82,16 +91,16 @@ class CuttingProxy:
             if self._left > 0:
                 return False
             self._left = None
-            self.cuts += 1
+            self._idle.clear()
             return True
 
     def _cut(self, command: bytes, client: socket.socket, server: socket.socket, answers: threading.Thread) -> None:
         _shut(client)
+        if self._how == "kill":
+            self._kill(lambda: server.sendall(command))
+            return
         if self._how != "before":
             server.sendall(command[: len(command) // 2] if self._how == "within" else command)
-        if self._how == "kill":
-            self._kill()
-            return
         server.shutdown(socket.SHUT_WR)
         answers.join()  # the server has read all that it got
 

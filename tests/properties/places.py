@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -60,13 +60,13 @@ class Redis:
         """A storage that reaches the server by the wire."""
         return RedisStorage(self.wire.url)
 
-    def kill(self) -> None:
+    def kill(self, at_last: Callable[[], None] = lambda: None) -> None:
         """Kill the server, and start it again on what it had written."""
-        self.go_down()
+        self.go_down(at_last)
         self._server.start()
 
-    def go_down(self) -> None:
-        """Kill the server, but not while it syncs its file.
+    def go_down(self, at_last: Callable[[], None] = lambda: None) -> None:
+        """Kill the server right after `at_last`, but not while it syncs its file.
 
         What it answers then, it writes later (https://redis.io/docs/latest/operate/oss_and_stack/management/persistence):
         with `appendfsync everysec` a killed Redis may lose what it acknowledged during a sync, as in a power cut.
@@ -75,6 +75,7 @@ class Redis:
         with connect(self._server.url) as client:
             while client.info("persistence")["aof_pending_bio_fsync"]:
                 pass
+            at_last()
             self._server.process.kill()
         self._server.process.wait()
 
