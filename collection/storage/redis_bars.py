@@ -83,9 +83,9 @@ class RedisBars:
 
     def read(self, key: str, first: int | None, last: int | None, width: int) -> Iterator[tuple[Bar, bool]]:
         """Yield the bars of whole seconds' width between two times, and whether each is proved to be exact."""
-        start, end = max(first or 0, 0), "+" if last is None else max(last, 0)
+        start, end = max(first or 0, 0), "+" if last is None else min(max(last, 0), END)
         row: Sequence[tuple[int, float]] = ()
-        more = last is None or last >= start
+        more = start <= END and (last is None or last >= start)
         while more:
             pipe = self._redis.pipeline(transaction=True)
             pipe.hmget(series_name(key), ["price_decimals", "amount_decimals"])  # as they are at this moment
