@@ -38,6 +38,7 @@ class LeasedScheduler(Scheduler):
         self._feeds_changed: float | None = None
         self._due: list[tuple[float, str]] = []
         self._sending = True
+        self._ticking = False
         super().__init__(*args, **kwargs)
 
     def setup_schedule(self) -> None:
@@ -60,6 +61,13 @@ class LeasedScheduler(Scheduler):
 
     def tick(self, *_: Any, **__: Any) -> float:
         """Send what is due; returns the seconds until something is to be done again."""
+        self._ticking = True
+        try:
+            return self._tick()
+        finally:
+            self._ticking = False
+
+    def _tick(self) -> float:
         now = time.monotonic()
         if now >= self._renewal:
             self._renewal = now + RENEWAL
@@ -127,6 +135,9 @@ class LeasedScheduler(Scheduler):
         return time.time() + until_next(name, self._intervals[name])
 
     def close(self) -> None:
+        """Let the lease go. Celery calls this within its signal handlers, and again when the loop has ended."""
+        if self._ticking:
+            return  # whatever the signal interrupted may hold a lock that letting go needs
         try:
             self._lease.release()
         except StorageUnavailable as error:

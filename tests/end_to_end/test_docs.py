@@ -86,14 +86,8 @@ def test_make_runs_what_the_readme_says() -> None:
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """Ask it to end as a supervisor does: once more where a signal was lost in the midst of a start."""
-    for _ in range(6):
-        process.send_signal(signal.SIGTERM)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(8)
-            return
-    process.kill()
-    process.wait()
+    process.terminate()
+    process.wait(20)
 
 
 def flower_answers() -> bool:

@@ -37,6 +37,8 @@ AWAY = "unix:///nowhere/redis.sock"
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[EmbeddedRedis]:
     with EmbeddedRedis(tmp_path / "own") as started:
+        with connect(started.url) as client:  # with everysec it may lose what it acknowledged while it syncs
+            client.config_set("appendfsync", "always")
         yield started
 
 
