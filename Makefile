@@ -1,13 +1,14 @@
 # make up      run the demo: a simulated exchange, Redis, worker, beat and Flower
 # make test    lint, types and all tests
 # make soak    try the storage's properties for SOAK_MINUTES (10), and a million trades through crashes
+# make chaos   kill, freeze and cut off real processes in all ways, and print how long each took to recover
 # make bench   measure the storage against a plain XADD pipeline
 # make clean   remove what these created, but not the collected data in .collection/
 PYTHON ?= python3
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: up test soak bench lint format clean
+.PHONY: up test soak chaos bench lint format clean
 .DEFAULT_GOAL := help
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -21,6 +22,10 @@ test: lint
 soak: export SOAK_MINUTES ?= 10
 soak: $(VENV)/test.stamp
 	$(VENV)/bin/pytest tests/properties --timeout=0 --show-capture=stdout --durations=0 --durations-min=1
+
+chaos: export CHAOS := full
+chaos: $(VENV)/test.stamp
+	$(VENV)/bin/pytest tests/chaos -n 0 --timeout=300 -v
 
 bench: $(VENV)/test.stamp
 	$(VENV)/bin/python -m bench.storage

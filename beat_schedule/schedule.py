@@ -1,4 +1,4 @@
-"""The schedule: one entry for each polled collector that the feeds need, and one for retention."""
+"""The schedule: an entry for each polled collector that the feeds need, one for all streams, one for retention."""
 
 from __future__ import annotations
 
@@ -6,19 +6,24 @@ from typing import Any
 
 from collection.loading import load_data_source_collectors
 from collection.settings import current
-from workers.queues import POLLS
+from workers.queues import CONTROL, POLLS
 
 RETENTION = "retention"
 """The name of the entry that is no collector: ids have colons."""
+SUPERVISE = "supervise"
+"""The name of the entry that has all streams run."""
+TICK = 2.0
+"""Seconds between two looks at the streams."""
 _HOUR = 3600.0
 
 
 def build_schedule() -> dict[str, dict[str, Any]]:
-    """Return the entries by collector id, and RETENTION, in the form of Celery's `beat_schedule`.
+    """Return the entries by collector id, SUPERVISE and RETENTION, in the form of Celery's `beat_schedule`.
 
     Raises:
         ConfigurationError: The feeds file is wrong.
     """
+    collectors = load_data_source_collectors(current().feeds)
     entries: dict[str, dict[str, Any]] = {
         collector.id: {
             "task": "workers.tasks.poll",
@@ -26,8 +31,14 @@ def build_schedule() -> dict[str, dict[str, Any]]:
             "args": [collector.id],
             "options": {"queue": POLLS, "retry": False},  # the next turn is the retry
         }
-        for collector in load_data_source_collectors(current().feeds)
+        for collector in collectors
         if collector.interval is not None
+    }
+    entries[SUPERVISE] = {
+        "task": "workers.tasks.supervise",
+        "schedule": TICK,
+        "args": [[collector.id for collector in collectors if collector.interval is None]],
+        "options": {"queue": CONTROL, "retry": False},
     }
     entries[RETENTION] = {
         "task": "workers.tasks.drop_expired",

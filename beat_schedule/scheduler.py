@@ -9,13 +9,13 @@ from typing import Any
 
 from celery.beat import ScheduleEntry, Scheduler
 
-from beat_schedule.schedule import RETENTION, build_schedule
+from beat_schedule.schedule import SUPERVISE, build_schedule
 from collection.data_collector import until_next
 from collection.errors import ConfigurationError, StorageUnavailable
 from collection.settings import current
 from collection.storage.redis_server import connect
 from workers.lease import Lease
-from workers.queues import POLLS
+from workers.queues import CONTROL, POLLS
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,8 @@ class LeasedScheduler(Scheduler):
         self.data = {name: ScheduleEntry(**entry, name=name, app=self.app) for name, entry in entries.items()}
         self._intervals = {name: float(entry["schedule"]) for name, entry in entries.items()}
         self._fill()
-        log.info("beat: %d polled collectors", len(self.data) - (RETENTION in self.data))
+        polled = sum(entry["task"] == "workers.tasks.poll" for entry in entries.values())
+        log.info("beat: %d polled collectors, %d streams", polled, len(entries[SUPERVISE]["args"][0]))
 
     def _fill(self) -> None:
         self._due = [(self._next(name), name) for name in self.data]
@@ -111,16 +112,19 @@ class LeasedScheduler(Scheduler):
             log.error("beat: the feeds file changed and is wrong; going on with the old one:\n%s", error)
 
     def _look_at_backlog(self) -> None:
-        try:
-            channel: Any = self.producer.channel
-            waiting = channel.queue_declare(POLLS, passive=True).message_count
-        except Exception as error:  # no worker declared it yet, or the broker is away: the next send will tell
-            log.debug("beat: %s", error)
-            waiting = 0
+        waiting = self._waiting(POLLS) + self._waiting(CONTROL)
         sending = waiting <= 2 * len(self.data) + 10
         if sending != self._sending:
-            log.warning("beat: %d polls wait; %s", waiting, "going on" if sending else "is a worker there? pausing")
+            log.warning("beat: %d messages wait; %s", waiting, "going on" if sending else "is a worker there? pausing")
         self._sending = sending
+
+    def _waiting(self, queue: str) -> int:
+        try:
+            channel: Any = self.producer.channel
+            return int(channel.queue_declare(queue, passive=True).message_count)
+        except Exception as error:  # no worker declared it yet, or the broker is away: the next send will tell
+            log.debug("beat: %s", error)
+            return 0
 
     def _send(self, entry: ScheduleEntry) -> bool:
         try:

@@ -10,7 +10,7 @@ from collection.certificate import Certificate, Dropped, Record, Span, Verdict
 from collection.errors import ConfigurationError
 from collection.records import Trade
 from collection.storage import Coverage, DataCollectionStorage, Floor, Interval
-from collection.storage.coverage import By
+from collection.storage.coverage import By, clip, size, without
 from collection.storage.values import integer_id
 
 SHOWN = 20
@@ -34,7 +34,7 @@ def certify(
     found = _read(storage, key, start, end, on_page)
     floor, stored = storage.floor(key), found.runs.intervals
     numbered = coverage.by == "id" and found.numbered
-    window = [left_of(coverage, floor)]
+    window = [floor.left_of(coverage)]
     if (start, end) != (None, None):
         if coverage.by == "time":
             window.append(Interval((start or 0) - 1, coverage.end or 0 if end is None else end))
@@ -113,43 +113,6 @@ def _read(
         found.add(trades)
         on_page(len(trades))
     return found
-
-
-def left_of(coverage: Coverage, floor: Floor) -> Interval:
-    """Return the positions that retention left of what is covered, from the floor to the end."""
-    dropped = floor.last[1] if floor.last else -1
-    after = floor.timestamp - 1 if coverage.by == "time" else dropped
-    return Interval(after, max(after, -1 if coverage.end is None else coverage.end))
-
-
-def clip(intervals: Iterable[Interval], *windows: Interval) -> list[Interval]:
-    """Return what of the intervals lies in all windows."""
-    first, last = max(window.after for window in windows), min(window.upto for window in windows)
-    clipped = (Interval(max(after, first), min(upto, last)) for after, upto in intervals)
-    return [one for one in clipped if one.after < one.upto]
-
-
-def without(ours: Iterable[Interval], theirs: Sequence[Interval]) -> list[Interval]:
-    """Return what lies in `ours` only; both are in order, and none overlaps another of its own."""
-    left: list[Interval] = []
-    place = 0
-    for after, upto in ours:
-        while place < len(theirs) and theirs[place].upto <= after:
-            place += 1
-        at = place
-        while at < len(theirs) and theirs[at].after < upto:
-            if theirs[at].after > after:
-                left.append(Interval(after, theirs[at].after))
-            after = max(after, theirs[at].upto)
-            at += 1
-        if after < upto:
-            left.append(Interval(after, upto))
-    return left
-
-
-def size(intervals: Iterable[Interval]) -> int:
-    """Return how many positions lie in the intervals."""
-    return sum(upto - after for after, upto in intervals)
 
 
 def spans(intervals: Iterable[Interval]) -> list[Span]:

@@ -122,7 +122,10 @@ def simulate(
         port=port,
     )
     asyncio.run(
-        serve(simulator, on_ready=lambda url: out.print(f"{', '.join(simulator.markets)} at {url}", markup=False))
+        serve(
+            simulator,
+            on_ready=lambda url: out.print(f"{', '.join(simulator.markets)} at {url}", markup=False, soft_wrap=True),
+        )
     )
 
 

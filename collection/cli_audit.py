@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.progress import Progress
 
-from collection.audit import certify, clip, left_of, spans
+from collection.audit import certify, spans
 from collection.certificate import Certificate
 from collection.cli import app
 from collection.cli_options import (
@@ -22,11 +22,13 @@ from collection.cli_options import (
 )
 from collection.comparison import differences
 from collection.errors import ConfigurationError
+from collection.gap_notes import PREFIX, reason_for
 from collection.local import opened_storage
 from collection.output import err, out, tell
 from collection.output_audit import show_certificate, show_counters, show_gaps, show_spool, spool_rows, write_json
 from collection.settings import current
 from collection.storage import DataCollectionStorage
+from collection.storage.coverage import clip
 from collection.storage.spool_report import spool_report
 from collection.tail import WILD
 
@@ -78,22 +80,23 @@ def audit(
 
 @app.command(epilog="Examples:  collection gaps  ·  collection gaps 'trades:binance:*' --format json")
 def gaps(keys: KeysArgument = None, form: FormOption = "table") -> None:
-    """List what is not known to be complete, within what was collected."""
+    """List what is not known to be complete, within what was collected, and why where that is known."""
     checked_format(form, ["table", "json"])
     found = {}
     with opened_storage(current(), tell) as storage:
-        chosen = _chosen(storage, keys or ["*"])
+        chosen = [key for key in _chosen(storage, keys or ["*"]) if not key.startswith(PREFIX)]
         covered = 0
         for key in chosen:
             coverage = storage.coverage(key)
             covered += bool(coverage.intervals)
-            open_ones = spans(clip(coverage.gaps, left_of(coverage, storage.floor(key))))
+            open_ones = clip(coverage.gaps, storage.floor(key).left_of(coverage))
             if open_ones:
-                found[key] = coverage.by, open_ones
+                reasons = [reason_for(storage, key, gap) for gap in open_ones]
+                found[key] = coverage.by, list(zip(spans(open_ones), reasons, strict=True))
     if form == "json":
         for key, (by, some) in found.items():
-            for span in some:
-                write_json(span, key=key, by=by)
+            for span, reason in some:
+                write_json(span, key=key, by=by, reason=reason)
     elif found:
         show_gaps(found)
     number = sum(len(some) for _, some in found.values())

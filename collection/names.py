@@ -35,3 +35,26 @@ def check_market(market: str) -> str:
     if market != market.upper():
         raise ValueError(f"{market!r} is no market{nearest(market, [market.upper()], str.upper)}")
     return market
+
+
+OTHER_IDS = frozenset({"aster", "bitrue", "hashkey", "lbank", "mexc", "nado", "toobit"})
+"""Exchanges whose live trades can't be told from those of REST: the ids of one of the two are others, or missing."""
+
+
+@cache
+def streams_trades(exchange: str) -> bool:
+    """Whether ccxt can stream an exchange's trades, read from its files as well: `has["watchTrades"]`.
+
+    Not where they would be stored twice: see `OTHER_IDS`.
+    """
+    if exchange in OTHER_IDS:
+        return False
+    spec = find_spec("ccxt")
+    for folder in (spec.submodule_search_locations if spec else None) or ():
+        module = Path(folder, "pro", f"{exchange}.py")
+        text = module.read_text(encoding="utf-8") if module.is_file() else ""
+        if said := re.search(r"'watchTrades': (True|False|None)", text):
+            return said[1] == "True"
+        if parent := re.search(rf"^class {exchange}\(([a-z0-9]+)\):", text, re.MULTILINE):
+            return streams_trades(parent[1])
+    return False

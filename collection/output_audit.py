@@ -27,6 +27,10 @@ MEANINGS = {
     "refused": "refused: can't be what was published",
     "error": "rounds that failed, and were repeated",
     "skipped": "messages that found their poll done, or running",
+    "stream:connected": "connections of its stream",
+    "stream:dead": "subscriptions that had died while their connection lived, and were renewed",
+    "gap:given_up": "gaps that can't be closed: `collection gaps` says why",
+    "gap:lost": "times that the storage had lost what it was given, which was then read again",
     "dropped": "left out while the storage was away; the coverage stays open, so they are collected again",
 }
 _VERDICTS = {
@@ -72,14 +76,15 @@ def write_json(found: object, **more: object) -> None:
     sys.stdout.flush()
 
 
-def show_gaps(gaps: Mapping[str, tuple[By, Sequence[Span]]]) -> None:
-    """Print the gaps of each series that has some."""
+def show_gaps(gaps: Mapping[str, tuple[By, Sequence[tuple[Span, str]]]]) -> None:
+    """Print the gaps of each series that has some, with the reasons for which they stay."""
     table = Table("series", "position", box=None, pad_edge=False)
     for name in ("first", "last", "size"):
         table.add_column(name, justify="right")
+    table.add_column("why", overflow="fold")
     for key, (by, spans) in gaps.items():
-        for span in spans:
-            table.add_row(key, by, *_ends(span, by), _size([span], by))
+        for span, reason in spans:
+            table.add_row(key, by, *_ends(span, by), _size([span], by), reason)
     out.print(table)
 
 

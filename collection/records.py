@@ -72,6 +72,11 @@ def identified(message: Iterable[Trade]) -> list[Trade]:
     return trades
 
 
+def has_made_id(trade: Trade) -> bool:
+    """Whether the id of a trade is made, as the exchange gave none."""
+    return trade.id.startswith("~")
+
+
 def digest(trades: Iterable[Trade]) -> str:
     """SHA-256, in hex, of the trades' lines in the order given, each ended by a newline."""
     sha = hashlib.sha256()

@@ -64,7 +64,7 @@ class ExchangeSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     transport: Transport = Field(
-        "auto", description="poll over HTTP, listen to a WebSocket (not yet there), or what suits best"
+        "auto", description="poll over HTTP, stream over a WebSocket, or auto: stream where ccxt can"
     )
     urls: dict[str, Any] = Field({}, description="other addresses, as in ccxt's `urls['api']`")
     options: dict[str, Any] = Field({}, description="ccxt's options of this exchange")
@@ -114,6 +114,9 @@ class Settings(BaseSettings):
     start: str = Field(
         "now",
         description="where an empty series starts: now, earliest (of what is kept), or a time such as 2026-01-31T12:00",
+    )
+    handover: Seconds = Field(
+        20.0, description="how long a worker that ends lets others take over its streams, before it ends them"
     )
     spool: Path = Field(FOLDER / "spool", description="the folder where what Redis does not take waits")
     spool_limit: ByteSize = Field(

@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 from collection.data_collectors import CollectorFactory, TradesDataCollector
 from collection.records import Trade
@@ -34,15 +35,16 @@ def make_tape(path: Path, count: int, *, seed: int = 1, burst: int = 5, step_ms:
     return trades
 
 
-def exchange_settings(simulator: Simulator) -> dict[str, object]:
+def exchange_settings(simulator: Simulator, transport: str = "poll") -> dict[str, object]:
     """How binance is reached in the simulator."""
     options = {"fetchMarkets": {"types": ["spot"]}, "fetchCurrencies": False}
-    return {"binance": {"urls": simulator.ccxt_urls(), "options": options}}
+    return {"binance": {"urls": simulator.ccxt_urls(), "options": options, "transport": transport}}
 
 
-def make_factory(simulator: Simulator, **given: object) -> CollectorFactory:
+def make_factory(simulator: Simulator, transport: str = "poll", **given: object) -> CollectorFactory:
     """A factory whose collectors reach the simulator, from its first trade on."""
-    return CollectorFactory(Settings(exchanges=exchange_settings(simulator), **{"start": "earliest", **given}))  # type: ignore[arg-type]
+    settings: dict[str, Any] = {"start": "earliest", **given, "exchanges": exchange_settings(simulator, transport)}
+    return CollectorFactory(Settings(**settings))
 
 
 def make_collector(factory: CollectorFactory, market: str = MARKET) -> TradesDataCollector:

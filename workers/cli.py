@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -20,9 +21,15 @@ from collection.cli import (
     run_app,
 )
 from collection.errors import ConfigurationError
+from collection.loading import load_data_source_collectors
+from collection.output import out, tell
+from collection.settings import current
 from collection.simulator import parse_faults
+from collection.storage.redis_server import connect
 from collection.text import nearest
+from workers.assignments import Assignments
 from workers.plan import Simulation, make_plan
+from workers.status import streams_table, workers_table
 from workers.up import run_up
 
 
@@ -52,6 +59,19 @@ def up(
         raise ConfigurationError("--misbehave needs a simulated exchange: add --simulate or --tape")
     if not run_up(make_plan(feeds, simulation, transport), duration(length)):
         raise typer.Exit(1)
+
+
+@app.command(epilog="Example:  collection status")
+def status() -> None:
+    """Show which worker runs which stream, and what keeps the others from running."""
+    wanted = [one.id for one in load_data_source_collectors(current().feeds) if one.interval is None]
+    with closing(connect(current().storage())) as redis:
+        view = Assignments(redis).view()
+    out.print(workers_table(view))
+    out.print()
+    out.print(streams_table(view, wanted))
+    running = sum(entry.state == "running" for name, entry in view.leases.items() if name in wanted)
+    tell(f"{running:,} of {len(wanted):,} streams run on {len(view.workers):,} workers")
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from kombu.transport import TRANSPORT_ALIASES
 from collection.errors import ConfigurationError
 from collection.settings import current
 from collection.storage import open_storage
-from workers.queues import CONTROL, POLLS
+from workers.queues import CONTROL, POLLS, STREAMS
 
 try:
     broker_url = current().broker()
@@ -26,17 +26,23 @@ accept_content = ["json"]
 task_serializer = "json"
 task_ignore_result = True
 
-# Streams will get queues of their own beside these; a queue that nobody declared is a mistake.
-task_queues = [Queue(POLLS), Queue(CONTROL)]
+# A queue that nobody declared is a mistake. Beside these each worker has one of its own: supervise says who runs what.
+task_queues = [Queue(POLLS), Queue(STREAMS), Queue(CONTROL)]
+worker_direct = True
 task_default_queue = CONTROL
 task_create_missing_queues = False
-task_routes = {name: {"queue": POLLS} for name in ("workers.tasks.poll", "workers.tasks.drop_expired")}
+task_routes = {
+    "workers.tasks.poll": {"queue": POLLS},
+    "workers.tasks.drop_expired": {"queue": POLLS},
+    "workers.tasks.stream": {"queue": STREAMS},
+}
 imports = ["workers.tasks"]
 
 # Collectors wait for exchanges most of the time: threads over one event loop do that cheaply.
 worker_pool = "threads"
 worker_concurrency = 16
 worker_prefetch_multiplier = 1
+worker_disable_prefetch = True  # a worker takes no message that it can't begin with
 worker_redirect_stdouts = False
 
 broker_connection_retry_on_startup = True

@@ -17,7 +17,7 @@ from collection.local import REAL
 from collection.settings import FOLDER, Settings, current
 from collection.simulator import Simulator
 from workers.children import Child
-from workers.queues import CONTROL, POLLS
+from workers.queues import CONTROL, POLLS, STREAMS
 
 DEMO_MARKETS = ("BTC/USDT", "ETH/USDT", "SOL/USDT", "XRP/USDT", "ETH/BTC")
 DEMO_FEEDS = FOLDER / "simulated-feeds.toml"
@@ -79,18 +79,22 @@ def make_plan(feeds: Path | None, simulation: Simulation | None, transport: str)
             f"exchanges.{SIMULATED}.{wrong} is set and would bypass the simulation: unset it first"
         )
     factory = CollectorFactory(as_children_will)
-    collectors = [collector.id for collector in load_data_source_collectors(feeds, factory)]
+    wanted = load_data_source_collectors(feeds, factory)
+    collectors, streamed = [one.id for one in wanted], sum(one.interval is None for one in wanted)
     sources = {name: simulation.source(name.split(":", 2)[2]) if simulation else REAL for name in collectors}
     flower_port = _free_port(int(os.environ.get("FLOWER_PORT", "5555")))
     # What says how the real exchange is reached is no part of a simulation.
     without = f"COLLECTION_EXCHANGES__{SIMULATED.upper()}__" if simulation else ""
     processes = {
         "worker": ["workers", "worker", "-Q", f"{POLLS},{CONTROL}", "-n", "polls@%h", "-l", "info"],
+        "streams": ["workers", "worker", "-Q", STREAMS, "-n", "streams@%h", "-l", "info", "-c", f"{2 * streamed + 50}"],
         "beat": ["beat_schedule", "beat", "-l", "info"],
         "flower": ["workers", "flower", "--address=127.0.0.1", f"--port={flower_port}"],
     }
     children = [
-        _child(name, ["celery", "--quiet", "-A", *rest], variables, without) for name, rest in processes.items()
+        _child(name, ["celery", "--quiet", "-A", *rest], variables, without)
+        for name, rest in processes.items()
+        if streamed or name != "streams"
     ]
     return Plan(feeds, collectors, sources, simulator, simulator_url, children, f"http://127.0.0.1:{flower_port}")
 

@@ -12,10 +12,17 @@ import redis
 from celery.signals import worker_shutdown
 
 from collection.data_collectors import CollectorFactory, DataSourceCollector
-from collection.settings import current
+from collection.settings import Transport, current
 from collection.storage import DataCollectionStorage, open_storage
 from collection.storage.redis_server import connect, server_errors
+from workers.assignments import Assignments
 from workers.lease import Lease
+from workers.streams import Streams
+
+try:
+    import uvloop
+except ImportError:  # not for every platform
+    uvloop = None  # type: ignore[assignment]
 
 T = TypeVar("T")
 _TURN = files("workers").joinpath("turn.lua").read_bytes()
@@ -54,6 +61,16 @@ class Runtime:
         return self._once("redis", lambda: connect(current().storage()))
 
     @property
+    def assignments(self) -> Assignments:
+        """Who runs which stream."""
+        return self._once("assignments", lambda: Assignments(self.redis))
+
+    @property
+    def streams(self) -> Streams:
+        """The streams that this process runs."""
+        return self._once("streams", lambda: Streams(self.assignments, self.storage, self.loop))
+
+    @property
     def factory(self) -> CollectorFactory:
         """Builds collectors from ids."""
         return self._once("factory", lambda: CollectorFactory(current()))
@@ -62,9 +79,9 @@ class Runtime:
     def _turn(self) -> Any:
         return self._once("turn", lambda: self.redis.register_script(_TURN))
 
-    def collector(self, collector_id: str) -> DataSourceCollector:
-        """Return the collector of an id, the same one each time."""
-        return self._once(f"collector {collector_id}", lambda: self.factory.build(collector_id))
+    def collector(self, collector_id: str, transport: Transport) -> DataSourceCollector:
+        """Return the collector of an id that polls, or that streams, the same one each time."""
+        return self._once(f"{transport} {collector_id}", lambda: self.factory.build(collector_id, transport))
 
     def run(self, work: Coroutine[Any, Any, T], deadline: float) -> T:
         """Run in the event loop, and wait; raises TimeoutError after `deadline` seconds, with the work cancelled."""
@@ -106,7 +123,7 @@ def _open_storage() -> DataCollectionStorage:
 
 
 def _start_loop() -> asyncio.AbstractEventLoop:
-    loop = asyncio.new_event_loop()
+    loop = uvloop.new_event_loop() if uvloop else asyncio.new_event_loop()
     threading.Thread(target=loop.run_forever, name="event-loop", daemon=True).start()
     return loop
 

@@ -8,17 +8,20 @@ from typing import Any
 
 from collection.backoff import pause
 from collection.data_collectors import DataSourceCollector
-from collection.errors import CollectionError, ConfigurationError, RetryLater, StorageUnavailable
+from collection.errors import CollectionError, ConfigurationError, RetryLater, StorageUnavailable, failure_name
 from collection.retention import drop_expired as dropped_series
 from collection.settings import current
 from workers.celery import app
 from workers.lease import Lease
 from workers.runtime import runtime
+from workers.supervision import supervised
 
 log = logging.getLogger(__name__)
 
 DISAGREEMENT = 3600.0
 """Seconds between this machine's clock and Redis's from which on one of them is wrong, and nothing is dropped."""
+
+NEXT = "at its next turn"
 
 
 @app.task(bind=True, max_retries=None, throws=(CollectionError,))
@@ -29,7 +32,7 @@ def poll(self: Any, collector_id: str) -> str:
     skipped. What fails and can be retried before the next turn is retried; then the next turn repairs it.
     """
     received = time.monotonic()
-    collector = runtime.collector(collector_id)
+    collector = runtime.collector(collector_id, "poll")
     began = runtime.turn(collector, retry=self.request.retries > 0)
     if began is None:
         return _skipped(collector, "too_soon")
@@ -40,26 +43,72 @@ def poll(self: Any, collector_id: str) -> str:
         runtime.run(lease.keep_during(collector.run(runtime.storage)), collector.deadline)
     except TimeoutError:
         late = RetryLater(f"not done within {collector.deadline:g} s")
-        _failed(collector, "deadline", late, None)
+        _failed(collector, "deadline", late)
         raise late from None
     except RetryLater as error:
         wait = max(pause(self.request.retries + 1), error.after or 0.0)
         due = began + time.monotonic() - received + wait
         retried = due < (collector.interval or 0.0)
-        _failed(collector, "retry_later", error, wait if retried else None)
+        _failed(collector, "retry_later", error, f"in {wait:.1f} s" if retried else NEXT)
         if retried:
             _release(lease)
             raise self.retry(exc=error, countdown=wait) from error
         raise
     except ConfigurationError as error:
-        _failed(collector, "configuration", error, None)
+        _failed(collector, "configuration", error)
         raise
     except Exception as error:
-        _failed(collector, "unexpected", error, None)
+        _failed(collector, "unexpected", error)
         raise
     finally:
         _release(lease)
     return "done"
+
+
+@app.task(bind=True, max_retries=None, throws=(CollectionError,))
+def stream(self: Any, collector_id: str, token: str | None = None, failures: int = 0) -> str:
+    """Listen to a stream until another worker runs it or this one ends, and say why it ended.
+
+    The message carries the token under which the stream was placed here: a message that is stale or comes twice does
+    nothing. What fails is retried without limit, under the same token; `failures` are those in a row.
+    """
+    streams = runtime.streams
+    try:
+        collector = runtime.collector(collector_id, "stream")
+    except ConfigurationError as error:
+        streams.fail(collector_id, token, str(error))
+        raise
+    run = streams.enter(collector, token)
+    if run is None:
+        return "another one runs it, or the message is stale"
+    try:
+        return streams.listen(run)
+    except ConfigurationError as error:
+        _failed(collector, "configuration", error, "once it is mended")
+        streams.fail(collector_id, run.token, str(error))
+        raise
+    except Exception as error:
+        failures = 1 if run.healthy else failures + 1
+        wait = max(pause(failures), getattr(error, "after", None) or 0.0)
+        _failed(collector, failure_name(error), error, f"in {wait:.1f} s")
+        if not streams.back_off(run, wait, str(error)):
+            raise
+        kwargs = {"token": run.token, "failures": failures}
+        raise self.retry(exc=error, countdown=wait, kwargs=kwargs) from error
+    finally:
+        streams.leave(run)
+
+
+@app.task(throws=(CollectionError,))
+def supervise(wanted: list[str]) -> str:
+    """Have all streams that are wanted run on some worker, evenly, and no others; says what was to be done."""
+    lease = Lease(runtime.redis, "supervise", 10.0)
+    if not lease.hold():
+        return "still_running"
+    try:
+        return str(supervised(runtime.assignments, wanted))
+    finally:
+        _release(lease)
 
 
 @app.task(throws=(CollectionError,))
@@ -99,7 +148,6 @@ def _skipped(collector: DataSourceCollector, reason: str) -> str:
     return reason
 
 
-def _failed(collector: DataSourceCollector, name: str, error: Exception, wait: float | None) -> None:
-    then = "at its next turn" if wait is None else f"in {wait:.1f} s"
+def _failed(collector: DataSourceCollector, name: str, error: Exception, then: str = NEXT) -> None:
     log.warning("%s: %s; next try %s", collector.id, error, then)
     runtime.storage.count(collector.id, f"error:{name}")

@@ -21,7 +21,7 @@ from collection.embedded import EmbeddedRedis
 from collection.errors import CollectionError, ConfigurationError
 from collection.local import claim
 from collection.output import err, out, tell
-from collection.records import Trade, digest
+from collection.records import digest
 from collection.retention import check_starts
 from collection.settings import FOLDER, current
 from collection.storage import DataCollectionStorage, open_storage
@@ -29,7 +29,7 @@ from workers.children import Child
 from workers.dashboard import Dashboard
 from workers.plan import Plan
 
-STOPPED = ("beat", "worker", "flower")
+STOPPED = ("beat", "streams", "worker", "flower")
 LOOK = 0.2
 """Seconds between two looks at the children."""
 
@@ -135,22 +135,29 @@ def _title(plan: Plan, watched: list[Child]) -> str:
 
 
 def _audit(plan: Plan, url: str, storage: DataCollectionStorage) -> bool:
-    """Hold what is stored against what the simulated exchange says it published, and say so."""
+    """Hold what is covered against what the simulated exchange says it published, and say so."""
     equal = True
     for key in plan.collectors:
-        market = key.split(":", 2)[2]
-        trades = [value for _, value in storage.fetch(key) if isinstance(value, Trade)]
-        if not trades:
+        truth = f"{url}/_truth/{urllib.parse.quote(key.split(':', 2)[2], safe='')}"
+        trades = sorted((trade for _, trade in storage.fetch(key)), key=lambda trade: int(trade.id))
+        covered = 0
+        same = True
+        for after, upto in storage.coverage(key).intervals:
+            ours = [trade for trade in trades if after < int(trade.id) <= upto]
+            told = _get(f"{truth}?after={after}&until={upto}")
+            same &= (told["count"], told["digest"]) == (len(ours), digest(ours))
+            covered += len(ours)
+        if not covered:
             out.print(f"{key}: nothing stored yet", style="yellow")
             continue
-        trades.sort(key=lambda trade: int(trade.id))
-        # What was published after the last poll is not lost: the next one reads on from there.
-        truth = _get(f"{url}/_truth/{urllib.parse.quote(market, safe='')}?until={trades[-1].id}")
-        same = truth["count"] == len(trades) and truth["digest"] == digest(trades)
         equal &= same
-        verdict = "equal to" if same else f"NOT equal to the {truth['count']:,} of"
+        # What was published after the end is not lost: the next run reads on from there, and what lies in gaps.
+        unread = _get(f"{truth}?until={trades[-1].id}")["count"] - covered
+        verdict = "equal to what was published" if same else "NOT equal to what was published"
         out.print(
-            f"{key}: {len(trades):,} trades stored, {verdict} what was published", style="green" if same else "red"
+            f"{key}: {covered:,} trades stored, {verdict}"
+            + (f"; {unread:,} before the last are yet to be read" if unread else ""),
+            style=("yellow" if unread else "green") if same else "red",
         )
     return equal
 

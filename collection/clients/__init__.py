@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collection.clients.base import CEXClient, Cursor, Page, Refused, Start
+from collection.clients.base import CEXClient, Cursor, Live, Page, Refused, Start, TradeStream
 from collection.clients.ccxt_client import CCXTClient
 from collection.settings import Settings
 
-__all__ = ["CEXClient", "Clients", "Cursor", "Page", "Refused", "Start"]
+__all__ = ["CEXClient", "Clients", "Cursor", "Live", "Page", "Refused", "Start", "TradeStream"]
 
 
 class Clients:

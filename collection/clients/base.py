@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from collection.records import Trade
 from collection.storage import Covers
@@ -46,6 +46,45 @@ class Page(NamedTuple):
     """Whether another page follows at once: False when caught up."""
 
 
+class Live(NamedTuple):
+    """What came over a stream since it was last asked."""
+
+    trades: Sequence[Trade]
+    refused: Sequence[Refused] = ()
+    fresh: bool = False
+    """Whether something may be missing before it: it connected (again) just now, or could not keep all that came."""
+
+
+class TradeStream(ABC):
+    """The live trades of one market, in the order in which they came; to be closed, as `async with` does.
+
+    It connects its own sockets again when they break.
+    """
+
+    @abstractmethod
+    async def next(self) -> Live:
+        """Wait until something came: a connection (`fresh`, and no trades yet), trades, or what can't be read.
+
+        Raises:
+            RetryLater: It can't be connected, or the exchange refuses the subscription for now.
+            ConfigurationError: The exchange has no such market or stream.
+        """
+
+    @abstractmethod
+    def renew(self) -> None:
+        """Connect anew: the subscription has died though its socket lives. What comes next is `fresh`."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Let go of the subscription, and of the socket when it is the last one on it."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+
 class CEXClient(ABC):
     """One exchange, shared by all its collectors in a process; used within one event loop.
 
@@ -60,6 +99,10 @@ class CEXClient(ABC):
     @abstractmethod
     async def fetch_trades(self, market: str, after: Cursor | Start) -> Page:
         """Fetch the page of trades that follows a cursor, or the first one of an empty series."""
+
+    @abstractmethod
+    def stream_trades(self, market: str) -> TradeStream:
+        """Listen to the trades of a market: the same ones, with the same ids, that `fetch_trades` reads."""
 
     @abstractmethod
     async def close(self) -> None:

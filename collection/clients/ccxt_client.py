@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple, cast
 
-from collection.clients.base import CEXClient, Cursor, Page, Refused, Start
+from collection.clients.base import CEXClient, Cursor, Page, Refused, Start, TradeStream
 from collection.clients.ccxt_errors import sorted_error
-from collection.clients.ccxt_exchange import make_exchange, read_trade
+from collection.clients.ccxt_exchange import make_exchange, read_trades
+from collection.clients.ccxt_subscriptions import Subscriptions
 from collection.clients.paging import covered_ids, covered_times
-from collection.errors import ConfigurationError, RecordRefused, RetryLater
-from collection.records import Trade, identified
+from collection.clock import now
+from collection.errors import ConfigurationError, RetryLater
+from collection.names import streams_trades
+from collection.records import Trade, has_made_id
 from collection.settings import ExchangeSettings
 from collection.storage import Covers
 from collection.storage.values import integer_id
@@ -27,6 +31,8 @@ EARLIEST = 1_230_768_000_000
 """2009-01-01, before the first exchange of any kind."""
 RELOAD = 600.0
 """Seconds after which an unknown market may be a new one."""
+SHOWN, NOW_AND_THEN = 3, 1000
+"""Of messages that can't be read, the first few are logged, then every so many."""
 
 
 class IdPaging(NamedTuple):
@@ -46,7 +52,7 @@ ID_PAGING = {
 
 
 class CCXTClient(CEXClient):
-    """One exchange through ccxt's REST interface; connects with its first call."""
+    """One exchange through ccxt; connects with its first call."""
 
     def __init__(self, exchange: str, settings: ExchangeSettings) -> None:
         self.exchange = exchange
@@ -57,6 +63,11 @@ class CCXTClient(CEXClient):
         self._loaded = 0.0
         self._loading = asyncio.Lock()
         self._silent_until = 0.0
+        self._makes_ids: bool | None = None  # over REST; None while that is not known
+        self._subscriptions: Subscriptions | None = None
+        self.unreadable: deque[str] = deque(maxlen=10)
+        """The last messages over WebSockets that could not be read, and of which no market is known."""
+        self.unreadable_count = 0
 
     def __repr__(self) -> str:
         return f"CCXTClient({self.exchange!r})"
@@ -67,7 +78,22 @@ class CCXTClient(CEXClient):
             return await self._page_by_id(self._paging, market, after)
         return await self._page_by_time(market, after)
 
+    def stream_trades(self, market: str) -> TradeStream:
+        if self._subscriptions is None:
+            self._subscriptions = Subscriptions(
+                self.exchange,
+                self._paging is not None,
+                self._load_for_streams,
+                self._is_like_rest,
+                self._be_silent,
+                self._unread,
+            )
+        return self._subscriptions.open(market)
+
     async def close(self) -> None:
+        if self._subscriptions is not None:
+            await self._subscriptions.close()
+            self._subscriptions = None
         if self._ccxt is not None:
             await self._ccxt.close()
             self._ccxt = None
@@ -93,12 +119,12 @@ class CCXTClient(CEXClient):
         since = cursor.position + 1 if cursor else _since(cast("Start", after))
         trades, refused = await self._fetch(market, since, 1000, {})
         quiet = cursor is not None and max((t.timestamp for t in trades), default=0) <= cursor.position + 1
-        if cursor and quiet and cursor.position < _now() - QUIET_MS:
+        if cursor and quiet and cursor.position < now() - QUIET_MS:
             # Some exchanges look only so far from `since`: what came after a long silence shows in the newest page.
             newest, newest_refused = await self._fetch(market, None, 1000, {})
-            intervals, more = covered_times(newest or trades, cursor, _now())
+            intervals, more = covered_times(newest or trades, cursor, now())
             return Page([*trades, *newest], [*refused, *newest_refused], Covers("time", intervals), more)
-        intervals, more = covered_times(trades, cursor, _now())
+        intervals, more = covered_times(trades, cursor, now())
         return Page(trades, refused, Covers("time", intervals), more)
 
     async def _first_id_since(self, paging: IdPaging, market: str, start: int) -> int:
@@ -126,15 +152,10 @@ class CCXTClient(CEXClient):
     ) -> tuple[list[Trade], list[Refused]]:
         async with self._errors():
             rows = await self._ccxt.fetch_trades(market, since, limit, params)
-        received = _now()
-        trades, refused = [], []
-        for row in rows:
-            try:
-                trades.append(read_trade(row, market, received))
-            except RecordRefused as error:
-                number = row.get("id") if isinstance(row, dict) else None
-                refused.append(Refused(error.reason, str(error), str(number or "")))
-        return identified(trades), refused
+        trades, refused = read_trades(rows, market, now(), self._paging is not None)
+        if trades:
+            self._makes_ids = has_made_id(trades[0])
+        return trades, refused
 
     async def _load(self, market: str) -> None:
         """Load the exchange's markets once, and again when a market is unknown that may be a new one."""
@@ -147,6 +168,24 @@ class CCXTClient(CEXClient):
                 self._loaded = time.monotonic()
                 self._ccxt.number = str  # exact digits
             self._ccxt.market(market)
+
+    async def _load_for_streams(self, market: str) -> Any:
+        if not streams_trades(self.exchange):
+            raise ConfigurationError(f"{self.exchange}: ccxt can't stream its trades; poll them")
+        await self._load(market)
+        return self._ccxt
+
+    def _is_like_rest(self, trade: Trade) -> bool:
+        return self._makes_ids is None or has_made_id(trade) == self._makes_ids
+
+    def _be_silent(self, seconds: float) -> None:
+        self._silent_until = max(self._silent_until, time.monotonic() + seconds)
+
+    def _unread(self, text: str, error: Exception) -> None:
+        self.unreadable_count += 1
+        self.unreadable.append(text)
+        if self.unreadable_count <= SHOWN or self.unreadable_count % NOW_AND_THEN == 0:
+            log.warning("%s: message %d that can't be read (%r): %s", self.exchange, self.unreadable_count, error, text)
 
     @asynccontextmanager
     async def _errors(self) -> AsyncIterator[None]:
@@ -162,13 +201,9 @@ class CCXTClient(CEXClient):
             headers = (self._ccxt and self._ccxt.last_response_headers) or {}
             kind = sorted_error(self.exchange, error, headers)
             if isinstance(kind, RetryLater) and kind.after:
-                self._silent_until = time.monotonic() + kind.after
+                self._be_silent(kind.after)
             raise kind from error
 
 
 def _since(start: Start) -> int | None:
     return None if start.at == "now" else EARLIEST if start.at == "earliest" else int(start.at)
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000

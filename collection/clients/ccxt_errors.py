@@ -39,6 +39,33 @@ def sorted_error(exchange: str, error: Exception, headers: Mapping[str, str]) ->
     return RetryLater(f"{exchange}: an answer that can't be read ({type(error).__name__}: {_short(error)})")
 
 
+class DialError(RetryLater):
+    """A connection broke or could not be made; `limited` says whether the exchange wants to be left alone."""
+
+    limited = False
+
+
+def dial_error(exchange: str, error: Exception, retry_after: float | None) -> DialError:
+    """Return what a connection that broke, or a handshake that failed, means for the next one."""
+    cause = error.args[0] if error.args else None
+    status = getattr(cause, "status", None)
+    if status is None:
+        return DialError(f"{exchange}: {_short(error)}")
+    text = f"{exchange}: the exchange answered {status} to a WebSocket's handshake"
+    if status in (403, 404, 451):
+        return DialError(f"{text}: blocked by a firewall or for this country? Trying slowly", BLOCKED)
+    failure = DialError(text, retry_after)
+    failure.limited = status in (418, 429)
+    return failure
+
+
+def is_network_error(error: Exception) -> bool:
+    """Whether the network failed, and not what was asked for."""
+    import ccxt
+
+    return isinstance(error, ccxt.NetworkError) and not isinstance(error, ccxt.DDoSProtection | ccxt.RateLimitExceeded)
+
+
 def _retry_after(headers: Mapping[str, str]) -> float | None:
     for name, value in headers.items():
         if name.lower() == "retry-after" and value.strip().isdigit():

@@ -4,17 +4,44 @@ from __future__ import annotations
 
 import importlib
 import json
+from collections.abc import Callable, Iterable
 from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple
 
+from collection.clients.base import Refused
 from collection.errors import RecordRefused
-from collection.records import Trade
+from collection.names import streams_trades
+from collection.records import Trade, identified
 from collection.settings import ExchangeSettings
+from collection.storage.values import integer_id
 
 TIMEOUT = 15.0
 """Seconds for one HTTP request."""
 FUTURE_MS = 60_000
 """A trade further ahead of this machine's clock is refused."""
+
+
+_AGGREGATES = {"watchTrades": {"name": "aggTrade"}, "watchTradesForSymbols": {"name": "aggTrade"}}
+_ALL_TRADES = {"watchTrades": {"channel": "trades-all"}}
+SAME_TRADES: dict[str, dict[str, Any]] = {
+    "binance": _AGGREGATES,
+    "binanceus": _AGGREGATES,
+    "binanceusdm": _AGGREGATES,
+    "binancecoinm": _AGGREGATES,
+    # The channel `trades` has one message for what one order took at one price, with the id of the last trade.
+    "okx": _ALL_TRADES,
+    "okxus": _ALL_TRADES,
+    "myokx": _ALL_TRADES,
+}
+"""Options with which ccxt streams the same trades, under the same ids, that it reads over REST."""
+SAME_IDS = {
+    # https://www.htx.com/en-us/opend/newApiPages/?id=7ec53b69-7773-11ed-9966-0242ac110003
+    "htx": ("tradeId", "trade-id"),
+    # https://www.kucoin.com/docs-new/3470072w0: live, the two are equal; over REST, there is only this one.
+    "kucoin": ("sequence", "tradeId"),
+    "kucoinfutures": ("sequence", "tradeId"),
+}
+"""Where live trades and those of REST have the same id under other names: what ccxt overlooks, and where it looks."""
 
 
 class Unreadable(NamedTuple):
@@ -26,16 +53,20 @@ class Unreadable(NamedTuple):
 
 def make_exchange(exchange: str, settings: ExchangeSettings) -> Any:
     """Make ccxt's object of an exchange, with what ccxt does to trades beyond reading them turned off."""
-    module = importlib.import_module(f"ccxt.async_support.{exchange}")
+    package = "pro" if streams_trades(exchange) else "async_support"
+    module = importlib.import_module(f"ccxt.{package}.{exchange}")
     secrets = {"apiKey": settings.api_key, "secret": settings.secret, "password": settings.password}
     config: dict[str, Any] = {name: value.get_secret_value() for name, value in secrets.items() if value}
     if settings.proxy:
         proxy = settings.proxy.get_secret_value()
         scheme = proxy.partition("://")[0]
         config["socksProxy" if scheme.startswith("socks") else f"{scheme}Proxy"] = proxy
+        config[{"http": "wsProxy", "https": "wssProxy"}.get(scheme, "wsSocksProxy")] = proxy
     if settings.urls:
         config["urls"] = {"api": settings.urls}
-    made = getattr(module, exchange)({**config, "options": settings.options, "timeout": TIMEOUT * 1000})
+    kind = getattr(module, exchange)
+    options = kind.deep_extend(SAME_TRADES.get(exchange, {}), settings.options)
+    made = kind({**config, "options": options, "timeout": TIMEOUT * 1000})
 
     def parse_trades(rows: Any, market: Any = None, *_: Any, **__: Any) -> list[Any]:
         # ccxt's own filters by `since` and cuts to `limit`: repeated rows push others out, unread ones vanish.
@@ -50,6 +81,8 @@ def make_exchange(exchange: str, settings: ExchangeSettings) -> Any:
             raise TypeError(f"no JSON: {str(answer)[:100]!r}")
         return answer
 
+    if exchange in SAME_IDS:
+        made.parse_trade = _with_same_id(made.parse_trade, *SAME_IDS[exchange])
     made.parse_trades = parse_trades
     made.fetch = fetch_json
     # ccxt's parser makes floats of numbers: digits are lost, and ids of more than 64 bits become one another.
@@ -57,10 +90,30 @@ def make_exchange(exchange: str, settings: ExchangeSettings) -> Any:
     return made
 
 
+def read_trades(rows: Iterable[Any], market: str, received: int, numbered: bool) -> tuple[list[Trade], list[Refused]]:
+    """Turn what ccxt read of one message into records, and say what of it is refused.
+
+    `numbered` says whether each trade must have an integer id.
+    """
+    trades, refused = [], []
+    for row in rows:
+        try:
+            trade = read_trade(row, market, received)
+            if numbered and integer_id(trade.id) is None:
+                raise RecordRefused("no_id", repr(row.get("info"))[:500])
+            trades.append(trade)
+        except RecordRefused as error:
+            number = row.get("id") if isinstance(row, dict) else None
+            refused.append(Refused(error.reason, str(error), str(number or "")))
+    return identified(trades), refused
+
+
 def read_trade(row: Any, market: str, received: int) -> Trade:
     """Turn what ccxt read of a trade into a record; raises RecordRefused for what can't have been published."""
     if isinstance(row, Unreadable):
         raise RecordRefused("unreadable", f"{row.source} ({row.error})")
+    if not isinstance(row, dict):
+        raise RecordRefused("unreadable", repr(row)[:500])
     try:
         return _trade(row, market, received)
     except ValueError as error:
@@ -84,6 +137,15 @@ def _trade(row: Any, market: str, received: int) -> Trade:
     if side not in ("buy", "sell", None):
         raise ValueError("bad_side")
     return Trade(timestamp, str(row.get("id") or ""), side, price, amount, received)
+
+
+def _with_same_id(parse_trade: Callable[..., Any], overlooked: str, name: str) -> Callable[..., Any]:
+    def parse(row: Any, market: Any = None) -> Any:
+        if isinstance(row, dict) and overlooked in row and name not in row:
+            row = {**row, name: row[overlooked]}
+        return parse_trade(row, market)
+
+    return parse
 
 
 def _attempt(exchange: Any, row: Any, market: Any) -> Any:

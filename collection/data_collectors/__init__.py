@@ -5,12 +5,14 @@ from __future__ import annotations
 from collection.clients import Clients
 from collection.data_collectors.base import DataSourceCollector
 from collection.data_collectors.trades_data_collector import TradesDataCollector
+from collection.data_collectors.trades_reader import TradesReader
+from collection.data_collectors.trades_stream_collector import TradesStreamCollector
 from collection.errors import ConfigurationError
-from collection.names import check_exchange, check_market
-from collection.settings import Settings
+from collection.names import check_exchange, check_market, streams_trades
+from collection.settings import Settings, Transport
 from collection.text import nearest
 
-__all__ = ["CollectorFactory", "DataSourceCollector", "TradesDataCollector"]
+__all__ = ["CollectorFactory", "DataSourceCollector", "TradesDataCollector", "TradesStreamCollector"]
 
 
 class CollectorFactory:
@@ -20,8 +22,8 @@ class CollectorFactory:
         self.settings = settings
         self.clients = clients or Clients(settings)
 
-    def build(self, collector_id: str) -> DataSourceCollector:
-        """Build a collector from an id such as `trades:binance:BTC/USDT`.
+    def build(self, collector_id: str, transport: Transport | None = None) -> DataSourceCollector:
+        """Build a collector from an id such as `trades:binance:BTC/USDT`; `transport` by default as the settings say.
 
         Raises:
             ConfigurationError: The id names an unknown kind or exchange, or the settings can't be met.
@@ -35,16 +37,18 @@ class CollectorFactory:
             check_market(market)
         except ValueError as error:
             raise ConfigurationError(f"collector {collector_id!r}: {error}") from None
-        if self.settings.exchange(exchange).transport == "stream":
+        transport = transport or self.settings.exchange(exchange).transport
+        if transport == "stream" and not streams_trades(exchange):
             raise ConfigurationError(
-                f"exchanges.{exchange}.transport: trades can only be polled as yet: "
-                f"make it 'auto' or 'poll', not 'stream'"
+                f"exchanges.{exchange}.transport: its trades can't be streamed: make it 'auto' or 'poll', not 'stream'"
             )
-        return TradesDataCollector(
+        reader = TradesReader(
             exchange,
             market,
-            interval=self.settings.intervals.trades,
             start=self.settings.start,
             kept=self.settings.retention.trades,
             clients=self.clients,
         )
+        if transport == "poll" or not streams_trades(exchange):
+            return TradesDataCollector(reader, self.settings.intervals.trades)
+        return TradesStreamCollector(reader)

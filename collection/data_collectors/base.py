@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 
 from collection.storage import DataCollectionStorage
@@ -17,6 +18,9 @@ class DataSourceCollector(ABC):
     id: str
     interval: float | None
     """Seconds between two rounds of a polled collector; None for one that listens."""
+
+    ready: asyncio.Event
+    """Set while one that listens is connected and joined to what was stored before."""
 
     @property
     def deadline(self) -> float:

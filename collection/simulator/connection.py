@@ -28,6 +28,7 @@ class Connection:
         self.silent = False
         """Whether it plays dead: half-open, no data and no answers any more."""
         self.streams: dict[str, None] = {}
+        self._deaf: set[str] = set()
         self._transport, self._faults = transport, faults
         self._loop = asyncio.get_running_loop()
         self._opened = self._loop.time()
@@ -45,7 +46,16 @@ class Connection:
         if self.silent or self._faults.happens("halfopen"):
             self.silent = True
             return
+        if stream in self._deaf or self._faults.happens("deaf"):
+            self._deaf.add(stream)
+            return
+        if self._faults.happens("lose"):
+            return
+        if self._faults.happens("malform"):
+            text = self._faults.malformed(text)
         message = f'{{"stream":"{stream}","data":{text}}}' if self.combined else text
+        if self._faults.happens("cut"):
+            message = message[: len(message) // 2]
         if not self._held and self._faults.happens("reorder", "stream_reorder"):
             self._held.append(message)
             self._loop.call_later(_LATE, self._release)

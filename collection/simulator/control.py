@@ -1,4 +1,4 @@
-"""The routes that no exchange has: asking for the truth, and telling the simulator to misbehave."""
+"""The routes that no exchange has: asking for the truth and for who listens, and telling the simulator to misbehave."""
 
 from __future__ import annotations
 
@@ -17,18 +17,28 @@ _PIECE = 1_000
 
 
 class Control:
-    """The routes /_truth and /_faults for the markets given by symbol; `now` gives Unix time in milliseconds."""
+    """The routes /_truth, /_faults and /_streams for the markets given by symbol.
 
-    def __init__(self, markets: Mapping[str, Market], now: Callable[[], int], faults: Faults) -> None:
+    `now` gives Unix time in milliseconds, `subscribers` how many listen to each stream.
+    """
+
+    def __init__(
+        self,
+        markets: Mapping[str, Market],
+        now: Callable[[], int],
+        faults: Faults,
+        subscribers: Callable[[], Mapping[str, int]],
+    ) -> None:
         self._markets = dict(markets)
         self._judges = {symbol: Judge(market) for symbol, market in markets.items()}
-        self._now, self._faults = now, faults
+        self._now, self._faults, self._subscribers = now, faults, subscribers
 
     def routes(self) -> list[web.RouteDef]:
         return [
             web.get("/_truth", self._all),
             web.get(r"/_truth/{market:[^/]+(/[^/]+)?}/trades", self._trades),
             web.get("/_truth/{market:.+}", self._truth),
+            web.get("/_streams", self._listening),
             web.get("/_faults", self._show),
             web.post("/_faults", self._set),
             web.delete("/_faults", self._clear),
@@ -70,6 +80,9 @@ class Control:
             await response.write("".join([f"{row.line}\n" for row in rows]).encode())
         await response.write_eof()
         return response
+
+    async def _listening(self, request: web.Request) -> web.Response:
+        return web.json_response(self._subscribers())
 
     async def _show(self, request: web.Request) -> web.Response:
         return web.json_response({"faults": self._faults.in_force, "counts": dict(self._faults.counts)})

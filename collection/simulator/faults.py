@@ -18,7 +18,7 @@ T = TypeVar("T")
 class Fault(msgspec.Struct, frozen=True):
     """One line of the table of faults."""
 
-    unit: Literal["probability", "seconds", "requests"]
+    unit: Literal["probability", "seconds", "requests", "trades"]
     description: str
     default: float = 0
 
@@ -32,11 +32,16 @@ FAULTS = {
     "garbage": Fault("probability", "cut the JSON of an answer in half, with status 200"),
     "repeat": Fault("probability", "send some rows of a page twice; for streams: a message twice"),
     "reorder": Fault("probability", "shuffle the rows of a page; for streams: a message after its successor"),
+    "lose": Fault("probability", "leave a stream's message out"),
+    "cut": Fault("probability", "cut a stream's message off in the middle"),
+    "malform": Fault("probability", "send a stream's message as JSON of a wrong form: no price, few fields, or a list"),
+    "deaf": Fault("probability", "with a stream's message: send no more of this stream on this connection"),
     "halfopen": Fault("probability", "with a stream's message: fall silent for good, without closing the connection"),
     "disconnect_every": Fault("seconds", "cut each stream's connection at this age"),
     "fail_every": Fault("requests", "answer exactly each n-th request with 503"),
     "hang_seconds": Fault("seconds", "how long `hang` leaves a request without an answer", 30),
     "retry_after": Fault("seconds", "what `rate_limit` and `ban` ask to wait", 1),
+    "history": Fault("trades", "serve only so many of a market's newest trades over REST"),
 }
 """All faults by name; 0 turns one off, or back to its default."""
 
@@ -61,7 +66,7 @@ def check_faults(given: Mapping[str, object]) -> dict[str, float]:
             problems.append(f"faults: {name}: {value!r} is no number from 0")
         elif fault.unit == "probability" and value > 1:
             problems.append(f"faults: {name}: {value!r} is no probability from 0 to 1")
-        elif fault.unit == "requests" and value != int(value):
+        elif fault.unit in ("requests", "trades") and value != int(value):
             problems.append(f"faults: {name}: {value!r} is no whole number")
         else:
             checked[name] = float(value)
@@ -140,3 +145,9 @@ class Faults:
         if len(rows) > 1 and self.happens("reorder"):
             rows = self._random.sample(rows, len(rows))
         return rows
+
+    def malformed(self, text: str) -> str:
+        """Return a message of a stream as JSON of a wrong form."""
+        event = msgspec.json.decode(text, type=dict[str, object])
+        few = {name: event[name] for name in ("e", "E", "s")}
+        return msgspec.json.encode(self._random.choice([event | {"p": None}, few, [event]])).decode()

@@ -122,31 +122,32 @@ class RestAPI:
         given = parameters(request, "symbol", "fromId", "startTime", "endTime", "limit")
         market, limit = self._market(given), limit_of(given)
         from_id, start, end = (number(given, name) for name in ("fromId", "startTime", "endTime"))
-        count = market.published(self._now())
+        oldest, count = self._history(market)
         if from_id is not None:
             if start is not None or end is not None:
                 raise Refused(-1128, "Combination of optional parameters invalid.")
-            begin = market.position_of_id(from_id)
+            begin = max(oldest, market.position_of_id(from_id))
             return self._page(market.rows(begin, min(begin + limit, count)), aggregate)
         stop = count if end is None or end >= self._now() else min(count, market.position_of_time(end + 1))
         if start is None:
-            begin = max(0, stop - limit)
+            begin = max(oldest, stop - limit)
         else:
-            begin = min(market.position_of_time(start), stop) if start <= self._now() else stop
+            begin = max(oldest, market.position_of_time(start)) if start <= self._now() else stop
             stop = min(begin + limit, stop)
         return self._page(market.rows(begin, stop), aggregate)
 
     async def _trades(self, request: web.Request) -> web.Response:
         given = parameters(request, "symbol", "limit")
         market, limit = self._market(given), limit_of(given)
-        count = market.published(self._now())
-        return self._page(market.rows(max(0, count - limit), count), single)
+        oldest, count = self._history(market)
+        return self._page(market.rows(max(oldest, count - limit), count), single)
 
     async def _historical(self, request: web.Request) -> web.Response:
         given = parameters(request, "symbol", "fromId", "limit")
         market, limit, from_id = self._market(given), limit_of(given), number(given, "fromId")
-        count = market.published(self._now())
-        begin = max(0, count - limit) if from_id is None else market.position_of_id(max(0, from_id - TRADE_IDS))
+        oldest, count = self._history(market)
+        begin = count - limit if from_id is None else market.position_of_id(max(0, from_id - TRADE_IDS))
+        begin = max(oldest, begin)
         return self._page(market.rows(begin, min(begin + limit, count)), single)
 
     async def _depth(self, request: web.Request) -> web.Response:
@@ -154,6 +155,11 @@ class RestAPI:
         market, limit = self._market(given), limit_of(given, 100, 5000)
         count = market.published(self._now())
         return _json(book(market, market.rows(count - 1, count)[0] if count else None, limit))
+
+    def _history(self, market: Market) -> tuple[int, int]:
+        """Return the first position that is served, and the one after the last."""
+        count = market.published(self._now())
+        return max(0, count - int(self._faults["history"] or count)), count
 
     def _market(self, given: Mapping[str, str]) -> Market:
         if "symbol" not in given:

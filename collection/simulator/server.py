@@ -121,7 +121,7 @@ class Simulator:
         app = web.Application(middlewares=[Misbehaving(self.faults, self._stopping)])
         app.add_routes(RestAPI(self._by_symbol, self.now, self.faults, self._weight_limit).routes())
         app.add_routes(self._streams.routes())
-        app.add_routes(Control(self._by_symbol, self.now, self.faults).routes())
+        app.add_routes(Control(self._by_symbol, self.now, self.faults, self._streams.subscribers).routes())
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=_PATIENCE)
         await self._runner.setup()
         site = web.TCPSite(self._runner, self._host, self._port)

@@ -48,6 +48,10 @@ class Streams:
     def routes(self) -> list[web.RouteDef]:
         return [web.get(f"/{path}{{tail:(/.*)?}}", self._connect) for path in ("ws", "stream")]
 
+    def subscribers(self) -> dict[str, int]:
+        """Return how many connections listen to each stream."""
+        return {name: len(connections) for name, connections in self._listeners.items()}
+
     def start(self) -> None:
         self._reaper = asyncio.create_task(self._reap())
 

@@ -44,6 +44,12 @@ class Floor(NamedTuple):
     last: tuple[int, int] | None = None
     """The newest record that was dropped: its timestamp, and its record id as a number."""
 
+    def left_of(self, coverage: Coverage) -> Interval:
+        """Return the positions that retention left of what is covered, from the floor to the end."""
+        dropped = self.last[1] if self.last else -1
+        after = self.timestamp - 1 if coverage.by == "time" else dropped
+        return Interval(after, max(after, -1 if coverage.end is None else coverage.end))
+
 
 class Tail(NamedTuple):
     """What was stored of one series since a position."""

@@ -5,7 +5,7 @@ A position is the exchange's trade id where ids are increasing integers, else a 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
 By = Literal["id", "time"]
@@ -55,3 +55,33 @@ class Coverage(NamedTuple):
         """Read what `dumps` wrote."""
         positions = [int(word) for word in text.split()]
         return cls(by, tuple(map(Interval, positions[::2], positions[1::2])))
+
+
+def clip(intervals: Iterable[Interval], *windows: Interval) -> list[Interval]:
+    """Return what of the intervals lies in all windows."""
+    first, last = max(window.after for window in windows), min(window.upto for window in windows)
+    clipped = (Interval(max(after, first), min(upto, last)) for after, upto in intervals)
+    return [one for one in clipped if one.after < one.upto]
+
+
+def without(ours: Iterable[Interval], theirs: Sequence[Interval]) -> list[Interval]:
+    """Return what lies in `ours` only; both are in order, and none overlaps another of its own."""
+    left: list[Interval] = []
+    place = 0
+    for after, upto in ours:
+        while place < len(theirs) and theirs[place].upto <= after:
+            place += 1
+        at = place
+        while at < len(theirs) and theirs[at].after < upto:
+            if theirs[at].after > after:
+                left.append(Interval(after, theirs[at].after))
+            after = max(after, theirs[at].upto)
+            at += 1
+        if after < upto:
+            left.append(Interval(after, upto))
+    return left
+
+
+def size(intervals: Iterable[Interval]) -> int:
+    """Return how many positions lie in the intervals."""
+    return sum(upto - after for after, upto in intervals)

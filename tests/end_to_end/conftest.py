@@ -48,6 +48,7 @@ def nodes(tmp_path: Path, redis_url: str, port: int) -> Iterator[Nodes]:
     exchange = {
         "urls": Simulator(markets=["ANY/ONE"], port=port).ccxt_urls(),
         "options": {"fetchMarkets": {"types": ["spot"]}, "fetchCurrencies": False},
+        "transport": "poll",
     }
     started = Nodes(
         tmp_path,

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pytest_celery import CeleryTestCluster, CeleryTestNode, CeleryTestWorker
+
+from collection.embedded import EmbeddedRedis
+from collection.storage.redis_server import connect
+
+_NOT_ENDING = (signal.SIGSTOP, signal.SIGCONT)
 
 
 class LocalProcess:
@@ -54,7 +60,8 @@ class LocalProcess:
     def kill(self, signal: str | int = "SIGKILL") -> None:
         number = getattr(__import__("signal"), signal) if isinstance(signal, str) else signal
         self._process.send_signal(number)
-        self._process.wait(30)
+        if number not in _NOT_ENDING:
+            self._process.wait(40)
 
     def restart(self, timeout: float = 30) -> None:
         self.teardown()
@@ -69,24 +76,38 @@ class LocalProcess:
             try:
                 self._process.wait(20)
             except subprocess.TimeoutExpired:
-                os.killpg(self._process.pid, signal.SIGKILL)
-                self._process.wait()
+                self.destroy()
+
+    def destroy(self) -> None:
+        """End it without asking, whatever state it is in."""
+        if self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
 
 
 class Nodes:
     """Starts nodes in one folder with one set of variables, and ends them all."""
 
-    def __init__(self, folder: Path, variables: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path, variables: Mapping[str, str], celery: Sequence[str] = ("celery",)) -> None:
         self._folder = folder
         self.variables = dict(variables)
+        self._celery = celery
         self.all: list[Any] = []
 
     def worker(self, name: str = "worker") -> CeleryTestWorker:
-        command = ["celery", "-A", "workers", "worker", "-Q", "polls,control", "-l", "info", "-n", f"{name}@%h"]
-        return self._add(CeleryTestWorker, name, command, ready="ready.")
+        return self._worker(name, "-Q", "polls,control")
+
+    def streams(self, name: str, concurrency: int = 20, variables: Mapping[str, str] | None = None) -> CeleryTestWorker:
+        """A worker that streams are placed on."""
+        return self._worker(name, "-Q", "streams", "-c", str(concurrency), variables=variables)
+
+    def _worker(self, name: str, *arguments: str, variables: Mapping[str, str] | None = None) -> CeleryTestWorker:
+        command = [*self._celery, "-A", "workers", "worker", *arguments, "-l", "info", "-n", f"{name}@%h"]
+        return self._add(CeleryTestWorker, name, command, ready="ready.", variables=variables)
 
     def beat(self, name: str = "beat", app: str = "beat_schedule") -> CeleryTestNode:
-        return self._add(CeleryTestNode, name, ["celery", "-A", app, "beat", "-l", "info"], ready="beat: Starting...")
+        command = [*self._celery, "-A", app, "beat", "-l", "info"]
+        return self._add(CeleryTestNode, name, command, ready="beat: Starting...")
 
     def flower(self, port: int) -> CeleryTestNode:
         return self._add(CeleryTestNode, "flower", ["celery", "-A", "workers", "flower", f"--port={port}"])
@@ -97,8 +118,15 @@ class Nodes:
     def simulator(self, *arguments: str) -> CeleryTestNode:
         return self._add(CeleryTestNode, "simulator", ["workers.cli", "simulate", *arguments], ready=" at http://")
 
-    def _add(self, kind: Any, name: str, command: list[str], ready: str | None = None) -> Any:
-        node = kind(LocalProcess(name, command, self.variables, self._folder), None)
+    def _add(
+        self,
+        kind: Any,
+        name: str,
+        command: list[str],
+        ready: str | None = None,
+        variables: Mapping[str, str] | None = None,
+    ) -> Any:
+        node = kind(LocalProcess(name, command, {**self.variables, **(variables or {})}, self._folder), None)
         self.all.append(node)
         if ready:
             node.assert_log_exists(ready, timeout=30)
@@ -111,3 +139,55 @@ class Nodes:
     def teardown(self) -> None:
         for node in self.all:
             node.teardown()
+
+    def destroy(self) -> None:
+        """End all nodes without asking."""
+        for node in self.all:
+            node.container.destroy()
+
+
+class RedisNode:
+    """A Redis of its own, with its append-only file on, to which anything may happen."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._server = EmbeddedRedis(folder).start()
+
+    @property
+    def url(self) -> str:
+        return self._server.url
+
+    def kill(self) -> None:
+        assert self._server.process is not None
+        self._server.process.kill()
+        self._server.process.wait()
+
+    def start(self) -> None:
+        """Start it after its death, with what it had on disk."""
+        self._server.start()
+
+    def forget(self) -> None:
+        """Remove what it has on disk, as if it were not durable."""
+        shutil.rmtree(self._folder / "redis" / "appendonlydir")
+
+    def freeze(self) -> None:
+        assert self._server.pid is not None
+        os.kill(self._server.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        assert self._server.pid is not None
+        os.kill(self._server.pid, signal.SIGCONT)
+
+    def fill(self) -> None:
+        """Leave it no room for anything more."""
+        with connect(self.url) as client:
+            client.config_set("maxmemory", client.info("memory")["used_memory"])
+
+    def make_room(self) -> None:
+        with connect(self.url) as client:
+            client.config_set("maxmemory", 0)
+
+    def teardown(self) -> None:
+        if self._server.poll() is None:
+            self.thaw()
+        self._server.stop()

@@ -67,7 +67,7 @@ def test_check_shows_feeds_collectors_and_intervals() -> None:
         '[[feeds]]\nname = "x"\ntype = "cex_trades"\nexchange = "kraken"\nmarket = "ETH/USD"\nwindow = "5m"\n'
     )
     out = collection("check", "feeds.toml").stdout
-    assert re.search(r"x +cex_trades +trades:kraken:ETH/USD +polled every 5s", out)
+    assert re.search(r"x +cex_trades +trades:kraken:ETH/USD +streamed", out)
 
 
 def test_check_tells_all_mistakes_and_exits_with_1() -> None:
@@ -142,7 +142,6 @@ def test_series_lists_what_is_stored(filled: str) -> None:
         (["up", "--misbehave", "repeat=0.2"], "--misbehave needs a simulated exchange"),
         (["up", "--simulate", "--misbehave", "repeet=0.2"], "did you mean 'repeat'?"),
         (["up", "--simulate", "--transport", "pol"], "--transport pol: unknown; did you mean 'poll'?"),
-        (["up", "--simulate", "--transport", "stream"], "trades can only be polled as yet"),
         (["up", "--simulate", "--duration", "soon"], "--duration: 'soon' is no duration"),
         (["simulate", "--market", "BTCUSDT"], "BTCUSDT"),
         (["run", "nowhere.toml"], "nowhere.toml: there is no such feeds file"),
@@ -240,7 +239,7 @@ def test_up_heals_what_dies_and_ctrl_c_ends_all_of_it(tmp_path: Path) -> None:
             second = collection("up", "--simulate", "--rate", "50", code=1)
             assert str(up.pid) in second.stderr
             _kill("beat", "workers worker", "flower", "simulate", folder=tmp_path)
-            _until(lambda: (tmp_path / "out").read_text().count("started again") == 4)
+            _until(lambda: (tmp_path / "out").read_text().count("started again") == 5)
             before = len(storage.fetch(keys[0]))
             _until(lambda: len(storage.fetch(keys[0])) > before + 50)
             password = json.loads((tmp_path / ".collection" / "redis.json").read_text())["password"]
@@ -343,7 +342,7 @@ def test_gaps_lists_what_is_not_known_to_be_complete(filled: str) -> None:
     assert re.search(r"trades:okx:A/B +time +2026-01-01 00:00:01\.006 +2026-01-01 00:00:03\.505 +2.5s", done.stdout)
     assert done.stderr.startswith("2 gaps in 2 of 4 series\n")
     told = collection("gaps", "*BTC*", "--format", "json").stdout
-    assert json.loads(told) == {"key": "trades:binance:BTC/USDT", "by": "id", "first": 11, "last": 15}
+    assert json.loads(told) == {"key": "trades:binance:BTC/USDT", "by": "id", "reason": "", "first": 11, "last": 15}
     assert collection("gaps", "x*").stderr == "no gaps, for nothing was collected yet\n"
 
 

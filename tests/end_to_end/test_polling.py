@@ -4,42 +4,17 @@ from __future__ import annotations
 
 import csv
 import gzip
-import json
-import urllib.parse
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from collection.errors import CollectionError
-from collection.records import digest
 from collection.storage import RedisStorage
 from collection.storage.redis_server import connect
+from tests.end_to_end.judge import audit, get
 from tests.end_to_end.nodes import Nodes
 from tests.simulation import KEY, MARKET, make_tape, stored_lines, tape_lines, until
-
-
-def get(url: str) -> Any:
-    with urllib.request.urlopen(url, timeout=5) as answer:
-        body = answer.read()
-    return json.loads(body) if body.startswith(b"{") or body.startswith(b"[") else body
-
-
-def truth(port: int, market: str, until_id: str = "") -> dict[str, Any]:
-    query = f"?until={until_id}" if until_id else ""
-    found: dict[str, Any] = get(f"http://127.0.0.1:{port}/_truth/{urllib.parse.quote(market, safe='')}{query}")
-    return found
-
-
-def audit(store: RedisStorage, port: int, market: str) -> int:
-    """Check that what is stored of a market is what was published up to there; returns how much that is."""
-    trades = [value for _, value in store.fetch(f"trades:binance:{market}")]
-    told = truth(port, market, trades[-1].id)
-    assert (len(trades), digest(trades)) == (told["count"], told["digest"])
-    assert len(store.coverage(f"trades:binance:{market}").intervals) == 1
-    return len(trades)
 
 
 async def test_a_tape_is_stored_digit_for_digit(

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -211,7 +212,7 @@ async def aged(tmp_path: Path) -> AsyncIterator[Simulator]:
 async def make(aged: Simulator) -> AsyncIterator[Callable[..., CollectorFactory]]:
     made: list[CollectorFactory] = []
 
-    def factory(**given: object) -> CollectorFactory:
+    def factory(**given: Any) -> CollectorFactory:
         made.append(make_factory(aged, **given))
         return made[-1]
 

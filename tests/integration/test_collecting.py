@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from collection.clients import ccxt_client
+from collection import clock
 from collection.clients.base import Start
 from collection.clients.ccxt_client import CCXTClient
 from collection.clients.ccxt_exchange import make_exchange
@@ -152,7 +152,7 @@ async def test_paging_by_time_keeps_trades_that_share_a_millisecond_at_a_pages_e
         factory.clients._clients["binance"] = client
         first = bursts.published(MARKET)[0].timestamp
         collector = make_collector(factory)
-        collector._start = Start(first)
+        collector._reader._start = Start(first)
         await collector.run(storage)
         await factory.clients.close()
     assert stored_lines(storage) == tape_lines(tape)
@@ -269,8 +269,7 @@ async def test_while_this_machines_clock_is_slow_nothing_is_taken_for_read(
     factory: CollectorFactory, simulator: Simulator, tape: list[Trade], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     collector, storage = make_collector(factory), MemoryStorage()
-    right = ccxt_client._now()
-    monkeypatch.setattr(ccxt_client, "_now", lambda: right - 7 * 86_400_000)
+    monkeypatch.setattr(clock, "_offset", -7 * 86_400_000)
     await collector.run(storage)
     assert storage.fetch(KEY) == []
     assert storage.coverage(KEY).end is None

@@ -26,6 +26,7 @@ from collection.simulator import Simulator
 from collection.simulator.generator import Generator
 from collection.simulator.tape import COLUMNS
 from collection.simulator.wire import TRADE_IDS
+from tests.simulation import until
 
 TAPE = Generator("LTC/ETH", 5, 50.0, 1_600_000_000_000).rows(0, 3_456)
 SHORT = aiohttp.ClientWSTimeout(ws_close=0.1)
@@ -375,6 +376,13 @@ class TestTruth:
             assert response.status in (400, 404)
             assert "known: LTC/ETH" in (said := await response.text()) or "'x' is no id" in said
 
+    async def test_who_listens_is_told_stream_by_stream(self, sim: Simulator, http: Any) -> None:
+        async with http.ws_connect("/ws/btcusdt@trade/btcusdt@aggTrade"), http.ws_connect("/ws/btcusdt@trade"):
+            assert await get(http, "/_streams") == {"btcusdt@trade": 2, "btcusdt@aggTrade": 1}
+        async with asyncio.timeout(5):
+            while await get(http, "/_streams"):
+                await asyncio.sleep(0.01)
+
 
 class TestFaults:
     async def test_they_are_set_shown_counted_and_ended_over_http(self, http: Any) -> None:
@@ -431,6 +439,71 @@ class TestFaults:
         assert set(range(min(ids), max(ids) - 3)) <= set(ids)
         assert sim.faults.counts["stream_repeat"] > 0 < sim.faults.counts["stream_reorder"]
 
+    async def test_messages_of_streams_are_lost(self, sim: Simulator, http: Any) -> None:
+        sim.faults.set({"lose": 0.5})
+        async with http.ws_connect("/ws/btcusdt@aggTrade") as socket:
+            ids = [(await socket.receive_json(timeout=5))["a"] for _ in range(100)]
+        assert ids == sorted(set(ids))
+        assert sim.faults.counts["lose"] >= ids[-1] - ids[0] + 1 - len(ids) > 10
+
+    async def test_messages_of_streams_are_cut_off_or_malformed(self, sim: Simulator, http: Any) -> None:
+        sim.faults.set({"cut": 0.2, "malform": 0.2})
+        async with http.ws_connect("/stream?streams=btcusdt@aggTrade") as socket:
+            texts = [await socket.receive_str(timeout=5) for _ in range(300)]
+        cut, malformed, ids = 0, 0, []
+        for text in texts:
+            try:
+                event = json.loads(text)["data"]
+            except json.JSONDecodeError:
+                cut += 1
+                continue
+            if isinstance(event, list) or not event.get("p"):
+                malformed += 1
+            else:
+                ids.append(event["a"])
+        assert cut > 10 < malformed
+        assert ids == sorted(set(ids))
+        assert sim.faults.counts["cut"] >= cut
+        assert sim.faults.counts["malform"] >= malformed
+
+    async def test_one_subscription_falls_silent_and_a_new_connection_has_it_again(
+        self, sim: Simulator, http: Any
+    ) -> None:
+        subscribe = {"method": "SUBSCRIBE", "params": ["btcusdt@aggTrade"], "id": 1}
+        async with http.ws_connect("/stream", autoping=False) as socket:
+            await socket.send_json(subscribe)
+            sim.faults.set({"deaf": 1})
+            await until(lambda: sim.faults.counts["deaf"] == 1)
+            sim.faults.clear()
+            await socket.send_json(subscribe)
+            await socket.send_json({"method": "SUBSCRIBE", "params": ["quietusdt@trade"], "id": 2})
+            await socket.ping()
+            pongs = 0
+            streams: list[str] = []
+            while len(streams) < 50 or not pongs:
+                message = await socket.receive(timeout=5)
+                pongs += message.type == aiohttp.WSMsgType.PONG
+                if message.type == aiohttp.WSMsgType.TEXT and "stream" in (said := json.loads(message.data)):
+                    streams.append(said["stream"])
+            assert set(streams[5:]) == {"quietusdt@trade"}
+            async with http.ws_connect("/stream") as other:
+                await other.send_json(subscribe)
+                assert (await other.receive_json(timeout=5))["id"] == 1
+                assert (await other.receive_json(timeout=5))["stream"] == "btcusdt@aggTrade"
+
+    async def test_a_short_history_has_the_newest_trades_only(self, sim: Simulator, http: Any) -> None:
+        sim.faults.set({"history": 60})
+        newest = [row.id for row in TAPE[-60:]]
+        assert await aggregates(http, limit=1000) == newest
+        assert await aggregates(http, fromId=0, limit=10) == newest[:10]
+        assert await aggregates(http, fromId=newest[50], limit=1000) == newest[50:]
+        first = (await get(http, "/api/v3/aggTrades", symbol="LTCETH", fromId=0, limit=1))[0]["T"]
+        assert await aggregates(http, startTime=1, limit=5) == newest[:5]
+        assert await aggregates(http, endTime=first - 1) == []
+        for path, query in (("trades", {}), ("historicalTrades", {}), ("historicalTrades", {"fromId": 1})):
+            rows = await get(http, f"/api/v3/{path}", symbol="LTCETH", limit=1000, **query)
+            assert [row["id"] - TRADE_IDS for row in rows] == newest
+
     async def test_streams_are_cut_at_their_age(self, sim: Simulator, http: Any) -> None:
         async with http.ws_connect("/ws/btcusdt@trade") as socket:
             sim.faults.set({"disconnect_every": 0.2})
@@ -464,6 +537,24 @@ class TestFaults:
         async with http.ws_connect("/ws/btcusdt@trade") as socket:
             assert (await socket.receive_json(timeout=5))["e"] == "trade"
         assert sim.faults.counts["garbage"] == 0
+
+    @pytest.mark.parametrize(("fault", "status"), [("rate_limit", 429), ("ban", 418)])
+    async def test_a_handshake_is_refused_with_how_long_to_wait(
+        self, sim: Simulator, http: Any, fault: str, status: int
+    ) -> None:
+        sim.faults.set({fault: 1, "retry_after": 7})
+        with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
+            await http.ws_connect("/stream")
+        assert caught.value.status == status
+        assert caught.value.headers is not None
+        assert caught.value.headers["Retry-After"] == "7"
+
+    async def test_a_handshake_hangs(self, sim: Simulator, http: Any) -> None:
+        sim.faults.set({"hang": 1})
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await http.ws_connect("/stream")
+        assert sim.faults.counts["hang"] == 1
 
 
 class TestLife:

@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collection.audit import SHOWN, certify, clip, size, without
+from collection.audit import SHOWN, certify
 from collection.certificate import Span
 from collection.errors import ConfigurationError
 from collection.output import sparkline
 from collection.records import digest
 from collection.storage import Coverage, Covers, Interval, MemoryStorage
+from collection.storage.coverage import clip, size, without
 from collection.storage.days import DAY_MS
 from collection.tail import Batch, Follower, Positions
 from tests.conftest import trade

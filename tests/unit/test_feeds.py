@@ -60,7 +60,7 @@ def test_feeds_are_read_in_order_with_their_fields() -> None:
 def test_feeds_that_need_the_same_collector_share_one() -> None:
     collectors = load_data_source_collectors(write(GOOD))
     assert [collector.id for collector in collectors] == ["trades:binance:BTC/USDT", "trades:kraken:ETH/USD"]
-    assert [collector.interval for collector in collectors] == [5.0, 5.0]
+    assert [collector.interval for collector in collectors] == [None, None]  # streamed where ccxt can
 
 
 def test_a_collector_is_built_from_its_id_alone() -> None:
@@ -151,12 +151,17 @@ def test_a_window_may_be_as_long_as_the_retention_that_is_set(monkeypatch: pytes
     assert len(load_feeds("feeds.toml", CollectorFactory(load_settings()))) == 3
 
 
-def test_streaming_is_refused_while_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLLECTION_EXCHANGES__BINANCE__TRANSPORT", "stream")
-    [line] = mistakes(GOOD)
-    assert line == (
-        "exchanges.binance.transport: trades can only be polled as yet: make it 'auto' or 'poll', not 'stream'"
-    )
+def test_a_transport_that_an_exchange_has_not_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLLECTION_EXCHANGES__BTCBOX__TRANSPORT", "stream")
+    [line] = mistakes(GOOD.replace('"binance"', '"btcbox"'))
+    assert line == ("exchanges.btcbox.transport: its trades can't be streamed: make it 'auto' or 'poll', not 'stream'")
+
+
+def test_a_transport_that_is_asked_for_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLLECTION_EXCHANGES__BINANCE__TRANSPORT", "poll")
+    monkeypatch.setenv("COLLECTION_EXCHANGES__KRAKEN__TRANSPORT", "stream")
+    collectors = load_data_source_collectors(write(GOOD))
+    assert [collector.interval for collector in collectors] == [5.0, None]
 
 
 def test_reading_feeds_does_not_import_ccxt() -> None:

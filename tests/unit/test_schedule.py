@@ -14,18 +14,25 @@ from collection.settings import current
 FEEDS = '[[feeds]]\nname = "{0}"\ntype = "cex_trades"\nexchange = "binance"\nmarket = "{0}"\nwindow = "5m"\n'
 
 
-def test_each_polled_collector_has_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
-    from beat_schedule.schedule import RETENTION, build_schedule
+def test_each_polled_collector_has_one_entry_and_all_streams_have_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    from beat_schedule.schedule import RETENTION, SUPERVISE, build_schedule
 
     Path("feeds.toml").write_text("\n".join(FEEDS.format(market) for market in ("A/B", "C/D")))
     monkeypatch.setenv("COLLECTION_INTERVALS__TRADES", "7s")
+    monkeypatch.setenv("COLLECTION_EXCHANGES__BINANCE__TRANSPORT", "poll")
     current.cache_clear()
     schedule = build_schedule()
-    assert list(schedule) == ["trades:binance:A/B", "trades:binance:C/D", RETENTION]
+    assert list(schedule) == ["trades:binance:A/B", "trades:binance:C/D", SUPERVISE, RETENTION]
+    assert schedule[SUPERVISE]["args"] == [[]]
     entry = schedule["trades:binance:A/B"]
     assert (entry["task"], entry["schedule"], entry["args"]) == ("workers.tasks.poll", 7.0, ["trades:binance:A/B"])
     assert entry["options"]["queue"] == "polls"
     assert (schedule[RETENTION]["task"], schedule[RETENTION]["schedule"]) == ("workers.tasks.drop_expired", 3600.0)
+    monkeypatch.setenv("COLLECTION_EXCHANGES__BINANCE__TRANSPORT", "stream")
+    current.cache_clear()
+    schedule = build_schedule()
+    assert list(schedule) == [SUPERVISE, RETENTION]
+    assert schedule[SUPERVISE]["args"] == [["trades:binance:A/B", "trades:binance:C/D"]]
 
 
 def test_phases_are_spread_over_the_interval_and_stay_the_same() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 
 import pytest
@@ -28,7 +29,7 @@ def test_faults_are_read_as_people_write_them() -> None:
         ("zzz=1", ["'zzz' is unknown; known: drop, hang"]),
         ("drop=1.5,error=x,hang", ["drop: 1.5 is no probability", "error: 'x' is no number", "hang: '' is no number"]),
         ("drop=-1,hang=nan,disconnect_every=inf", ["drop: -1.0", "hang: nan", "disconnect_every: inf"]),
-        ("fail_every=2.5", ["fail_every: 2.5 is no whole number"]),
+        ("fail_every=2.5,history=0.5", ["fail_every: 2.5 is no whole number", "history: 0.5 is no whole number"]),
     ],
 )
 def test_misspelt_faults_are_refused_all_at_once(text: str, said: list[str]) -> None:
@@ -76,6 +77,15 @@ def test_a_repeated_and_shuffled_page_loses_nothing(length: int) -> None:
     assert len(page) > length or not length
     assert length < 3 or page != sorted(page)
     assert set(Counter(page).values()) <= {1, 2}
+
+
+def test_a_malformed_message_is_json_of_another_form() -> None:
+    faults = Faults({}, seed=1)
+    event = {"e": "aggTrade", "E": 1, "s": "BTCUSDT", "a": 7, "p": "1.0", "q": "2.0"}
+    seen = [json.loads(faults.malformed(json.dumps(event))) for _ in range(100)]
+    forms = [event | {"p": None}, {"e": "aggTrade", "E": 1, "s": "BTCUSDT"}, [event]]
+    assert all(form in seen for form in forms)
+    assert all(one in forms for one in seen)
 
 
 def test_the_weight_of_a_minute_is_free_again_in_the_next() -> None:

@@ -1,0 +1,164 @@
+"""What of a series is missing between what was stored, and reading it while the exchange still has it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from collection.clients import Page
+from collection.data_collectors.trades_reader import TradesReader
+from collection.errors import StorageRefused
+from collection.gap_notes import note_gap
+from collection.records import Trade
+from collection.storage import Coverage, DataCollectionStorage, Interval
+from collection.storage.coverage import By, clip, without
+from collection.storage.values import integer_id
+
+log = logging.getLogger(__name__)
+
+GONE = 4
+"""Times that the exchange tells what came after a hole, but not what is in it, before that is believed."""
+
+
+class Holes:
+    """The coverage of one series as far as it was handed to the storage, and its gaps."""
+
+    def __init__(self, reader: TradesReader, storage: DataCollectionStorage, coverage: Coverage) -> None:
+        self.newest = -1 if coverage.end is None else coverage.end
+        """The last position that was seen, covered or not."""
+        self._reader, self._storage = reader, storage
+        self._seen = coverage
+        self._stored = coverage
+        self._given_up: list[Interval] = []
+        self._tries: Counter[int] = Counter()  # by where the hole ends, for it is closed from its beginning
+        self._lost_before: list[Interval] = []
+        self.behind = False
+        """Whether the exchange may have more than what was seen."""
+        self._tails: list[int | None] = []  # where to read on to catch up, None at the start; empty when that is done
+
+    @property
+    def by(self) -> By:
+        """What positions are."""
+        return self._seen.by
+
+    def position(self, trade: Trade) -> int:
+        """Return where a trade stands."""
+        return trade.timestamp if self.by == "time" else integer_id(trade.id) or -1
+
+    def add(self, trades: Sequence[Trade], intervals: Iterable[Interval]) -> None:
+        """Note what was handed to the storage."""
+        self.newest = max([self.newest, *(self.position(trade) for trade in trades)])
+        self._seen = self._seen.with_intervals(intervals)
+
+    @property
+    def open(self) -> list[Interval]:
+        """The gaps that may still be closed."""
+        return [gap for gap in self._seen.gaps if not any(_within(gap, one) for one in self._given_up)]
+
+    def fall_behind(self) -> None:
+        """Note that what comes after the end of what was seen until now is to be read."""
+        self.behind = True
+        if not self._tails:
+            self._tails = [self._seen.end]
+
+    async def catch_up(self) -> None:
+        """Read on until the exchange has no more; `behind` is set again where that fails, or is not enough."""
+        self.behind = False
+        more = True
+        while more:
+            [position] = self._tails
+            try:
+                page = await self._read(position)
+            except Exception:
+                self.behind = True
+                raise
+            reached = [one.upto for one in page.covers.intervals] + ([] if position is None else [position])
+            self._tails = [max(reached, default=None)]
+            more = page.more and self._tails != [position]
+        if not self.behind:
+            self._tails = []
+
+    async def close(self) -> float | None:
+        """Try to close each open gap once; returns after how many seconds to try again, None where none is left."""
+        for gap in await self._kept(self.open):
+            await self._close(gap)
+        left = self.open
+        return min(2.0 ** self._tries[gap.upto] for gap in left) if left else None
+
+    async def _close(self, gap: Interval) -> None:
+        position, beyond = gap.after, False
+        while position < gap.upto:
+            try:
+                page = await self._read(position)
+            except StorageRefused as refused:
+                await self._try(Interval(position, gap.upto), f"the storage refuses what is in it: {refused}")
+                return
+            beyond = any(self.position(trade) > gap.upto for trade in page.trades)
+            reached = next((one.upto for one in self._seen.intervals if one.after <= position <= one.upto), position)
+            if reached == position:
+                break
+            position = reached
+        if position < gap.upto and beyond:
+            await self._try(Interval(position, gap.upto), "the exchange has what came after it, but not this any more")
+        elif position < gap.upto:
+            self._tries[gap.upto] = min(self._tries[gap.upto] + 1, GONE)
+
+    async def _try(self, gap: Interval, reason: str) -> None:
+        self._tries[gap.upto] += 1
+        if self._tries[gap.upto] >= GONE:
+            await self._give_up(gap, reason)
+
+    async def _give_up(self, gap: Interval, reason: str) -> None:
+        self._given_up.append(gap)
+        key = self._reader.key
+        log.warning("%s: %d to %d (%s) stays a gap: %s", key, gap.after + 1, gap.upto, self.by, reason)
+        self._storage.count(key, "gap:given_up")
+        await asyncio.to_thread(note_gap, self._storage, key, self._seen, gap, reason)
+
+    async def _read(self, position: int | None) -> Page:
+        page = await self._reader.read(self._storage, await self._reader.after(self._storage, position))
+        self.add(page.trades, page.covers.intervals)
+        return page
+
+    async def _kept(self, gaps: list[Interval]) -> list[Interval]:
+        """Return what of the gaps lies within what is kept."""
+        if not gaps:
+            return gaps
+        floor = await asyncio.to_thread(self._storage.floor, self._reader.key)
+        return clip(gaps, floor.left_of(self._seen))
+
+    async def compare(self) -> bool:
+        """Look whether the storage still has all that it was given; returns whether some of it is to be read again.
+
+        A Redis that was killed, or whose replica took over, may have forgotten what it had taken.
+        """
+        key, seen = self._reader.key, self._seen
+        await asyncio.to_thread(self._storage.flush, key)
+        stored = await self._reader.coverage(self._storage)
+        floor = await asyncio.to_thread(self._storage.floor, key)
+        # What waits in the spool is not there yet: but it goes before what came later, and what was there stays there.
+        later = stored.end is not None and seen.end is not None and stored.end >= seen.end
+        should = seen.intervals if later else self._stored.intervals
+        lost = clip(without(should, stored.intervals), floor.left_of(seen))
+        self._stored = stored
+        again = [one for one in lost if one not in self._lost_before]
+        for one in lost:
+            if one in self._lost_before and not any(_within(one, other) for other in self._given_up):
+                await self._give_up(one, "the storage does not keep it")
+        self._lost_before = lost
+        if again:
+            log.warning("%s: the storage lost what it had: reading it again", key)
+            self._storage.count(key, "gap:lost")
+            first = clip(seen.intervals, floor.left_of(seen))[0].after
+            self._seen = stored.with_intervals([Interval(first, first), *self._since(seen)])
+        return bool(again)
+
+    def _since(self, before: Coverage) -> list[Interval]:
+        """What was covered while the storage was asked."""
+        return without(self._seen.intervals, before.intervals)
+
+
+def _within(inner: Interval, outer: Interval) -> bool:
+    return outer.after <= inner.after and inner.upto <= outer.upto

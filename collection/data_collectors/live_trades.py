@@ -1,0 +1,185 @@
+"""One run of a trades stream: what comes live, held back until what was missed is read before it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Sequence
+
+from collection.backoff import Backoff
+from collection.clients import Live, Start, TradeStream
+from collection.clients.paging import covered_ids
+from collection.data_collectors.holes import Holes
+from collection.data_collectors.silence import Silence
+from collection.data_collectors.trades_reader import TradesReader
+from collection.errors import RetryLater, StorageRefused, failure_name
+from collection.records import Trade
+from collection.storage import Coverage, Covers, DataCollectionStorage, Interval
+from collection.storage.values import integer_id
+
+log = logging.getLogger(__name__)
+
+HOLD = 10.0
+"""Seconds that live trades wait, at the most, for what was missed to be read before them."""
+HELD = 20_000
+"""Trades that wait, at the most."""
+SETTLING_MS = 1_000
+"""Where positions are times, what is claimed as complete ends this much before the newest trade."""
+REORDERED = 1.0
+"""Seconds after which a hole is no matter of order any more."""
+ARRIVING = 2.0
+"""Seconds that a trade may be seen over REST before it comes live."""
+COMPARED = 20.0
+"""Seconds between two looks whether the storage still has what it was given."""
+
+
+class LiveTrades:
+    """What comes over `stream`, stored; `ready` is set once it is joined to what was stored before.
+
+    By id, each trade covers its own id, so that any hole shows. By time, what comes over one connection is complete
+    from its first message on.
+    """
+
+    def __init__(
+        self,
+        reader: TradesReader,
+        storage: DataCollectionStorage,
+        stream: TradeStream,
+        ready: asyncio.Event,
+        coverage: Coverage,
+    ) -> None:
+        self._reader, self._storage, self._stream, self._ready = reader, storage, stream, ready
+        self._holes = Holes(reader, storage, coverage)
+        self._silence = Silence()
+        self._loop = asyncio.get_running_loop()
+        self._connected = False
+        self._held: list[Trade] = []
+        self._held_covers: list[Interval] = []
+        self._holding: asyncio.TimerHandle | None = None
+        self._claimed: int | None = None  # by time: up to where this connection has brought all
+        self._look = asyncio.Event()  # there may be a hole
+        self._looking: asyncio.TimerHandle | None = None
+
+    async def listen(self) -> None:
+        """Take what comes, for ever."""
+        while True:
+            try:
+                async with asyncio.timeout(self._silence.limit):
+                    live = await self._stream.next()
+            except TimeoutError:
+                if self._connected:
+                    await self._ask_whether_it_lives()
+            else:
+                self._take(live)
+
+    def _take(self, live: Live) -> None:
+        if live.fresh:
+            self._connected = True
+            self._holes.fall_behind()
+            self._claimed = None
+            self._storage.count(self._reader.key, "stream:connected")
+            if self._holding is None:
+                self._holding = self._loop.call_later(HOLD, self.release)
+            self._look.set()
+        if live.refused:  # it covers nothing: REST may have it whole
+            self._reader.store(self._storage, (), live.refused, Covers(self._holes.by, ()))
+        if live.trades:
+            self._silence.heard()
+            self._held += live.trades
+            self._held_covers += self._claims(live.trades)
+            if self._holding is None or len(self._held) >= HELD:
+                self.release()
+
+    def _claims(self, trades: Sequence[Trade]) -> Sequence[Interval]:
+        if self._holes.by == "id":
+            return covered_ids([n for trade in trades if (n := integer_id(trade.id)) is not None], None)
+        newest = max(trade.timestamp for trade in trades)
+        before, upto = self._claimed, newest - SETTLING_MS
+        if before is None:
+            self._claimed = newest  # the first message may repeat trades of before, and not all of them
+            return ()
+        if upto <= before:
+            return ()
+        self._claimed = upto
+        return (Interval(before, upto),)
+
+    def release(self) -> None:
+        """Store what is held."""
+        if self._holding:
+            self._holding.cancel()
+            self._holding = None
+        if self._held:
+            trades, covers = self._held, self._held_covers
+            self._held, self._held_covers = [], []
+            self._reader.store(self._storage, trades, (), Covers(self._holes.by, covers))
+            self._holes.add(trades, covers)
+        self._ready.set()
+        if self._holes.open:
+            self._look_in(REORDERED)
+
+    def _look_in(self, seconds: float) -> None:
+        if self._looking is None:
+            self._looking = self._loop.call_later(seconds, self._look_now)
+
+    def _look_now(self) -> None:
+        self._looking = None
+        self._look.set()
+
+    async def close_holes(self) -> None:
+        """Read what is missing as soon as that shows, for ever."""
+        backoff = Backoff()
+        while True:
+            await self._look.wait()
+            self._look.clear()
+            try:
+                await self._read_what_was_missed()
+                again = await self._holes.close()
+                backoff.reset()
+            except (RetryLater, StorageRefused) as error:
+                again = max(backoff.next(), getattr(error, "after", None) or 0.0)
+                log.warning("%s: a hole can't be closed now: %s", self._reader.key, error)
+                self._storage.count(self._reader.key, f"error:{failure_name(error)}")
+            if again is not None:
+                self._look_in(again)
+
+    async def _read_what_was_missed(self) -> None:
+        if self._holes.behind:
+            await self._holes.catch_up()
+            if not self._holes.behind:  # else it connected again meanwhile
+                self.release()
+
+    async def compare(self) -> None:
+        """Look now and then whether the storage still has what it was given, for ever."""
+        while True:
+            await asyncio.sleep(COMPARED * random.uniform(0.8, 1.2))  # noqa: S311
+            try:
+                lost = await self._holes.compare()
+            except RetryLater:
+                continue
+            if lost:
+                self._look.set()
+
+    async def _ask_whether_it_lives(self) -> None:
+        """Ask for the last trade: one that is known means a quiet market, another one a dead subscription."""
+        try:
+            page = await self._reader.client.fetch_trades(self._reader.market, Start("now"))
+        except RetryLater as error:
+            log.info("%s: is it quiet or dead? %s", self._reader.key, error)
+            return
+        if all(self._holes.position(trade) <= self._newest for trade in page.trades):
+            self._silence.quiet()
+            return
+        try:
+            async with asyncio.timeout(ARRIVING):
+                self._take(await self._stream.next())
+        except TimeoutError:
+            log.warning("%s: its subscription is dead; subscribing anew", self._reader.key)
+            self._storage.count(self._reader.key, "stream:dead")
+            self._stream.renew()
+            self._holes.fall_behind()
+            self._look.set()
+
+    @property
+    def _newest(self) -> int:
+        return max([self._holes.newest, *(self._holes.position(trade) for trade in self._held)])

@@ -1,0 +1,61 @@
+"""One look at who runs which stream, and what follows from it: messages to the workers that are to run them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from celery.utils.nodenames import worker_direct
+from kombu.exceptions import OperationalError
+
+from workers.assignments import Assignments, Kind
+from workers.celery import app
+from workers.placement import plan
+from workers.queues import POLLS
+
+log = logging.getLogger(__name__)
+
+
+def supervised(assignments: Assignments, wanted: Sequence[str]) -> str:
+    """Do what the plan says; returns it in words.
+
+    Messages may be lost: what was placed and is not begun is placed again. Raises StorageUnavailable.
+    """
+    view = assignments.view()
+    todo = plan(wanted, view, False)
+    if todo.stop:
+        log.info("streams: not wanted any more: %s", ", ".join(todo.stop))
+        assignments.stop(todo.stop)
+    moves: list[tuple[str, str, Kind]] = [(name, node, "start") for name, node in todo.start]
+    moves += [(name, node, "hand_over") for name, node in todo.hand_over]
+    placed = assignments.place(moves) if moves else []
+    with app.producer_or_acquire() as producer:
+        for name, node, token in placed:
+            app.send_task(
+                "workers.tasks.stream",
+                [name],
+                {"token": token},
+                queue=worker_direct(node),  # type: ignore[arg-type]
+                producer=producer,
+                retry=False,
+            )
+        for name in todo.poll:
+            app.send_task("workers.tasks.poll", [name], queue=POLLS, producer=producer, retry=False)
+    _delete_queues(view.gone)
+    if todo.poll:
+        log.warning("streams: %d can't be kept up and are polled: %s", len(todo.poll), _shortly(todo.poll))
+    return f"{len(todo.start)} started, {len(todo.hand_over)} moved, {len(todo.stop)} stopped, {len(todo.poll)} polled"
+
+
+def _delete_queues(gone: Sequence[str]) -> None:
+    """Delete the queues of workers that are gone for good, and what was sent to them."""
+    for node in gone:
+        try:
+            with app.connection_for_write() as connection:
+                worker_direct(node)(connection.default_channel).delete()
+        except OperationalError as error:
+            log.info("the queue of %s is not deleted: %s", node, error)
+
+
+def _shortly(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
