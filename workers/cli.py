@@ -64,14 +64,16 @@ def up(
 @app.command(epilog="Example:  collection status")
 def status() -> None:
     """Show which worker runs which stream, and what keeps the others from running."""
-    wanted = [one.id for one in load_data_source_collectors(current().feeds) if one.interval is None]
+    feeds = current().feeds
+    collectors = load_data_source_collectors(feeds) if feeds.exists() else []
+    wanted = [one.id for one in collectors if one.interval is None]
     with closing(connect(current().storage())) as redis:
         view = Assignments(redis).view()
     out.print(workers_table(view))
     out.print()
     out.print(streams_table(view, wanted))
-    running = sum(entry.state == "running" for name, entry in view.leases.items() if name in wanted)
-    tell(f"{running:,} of {len(wanted):,} streams run on {len(view.workers):,} workers")
+    running = sum(entry.state == "running" for entry in view.leases.values())
+    tell(f"{running:,} streams run on {len(view.workers):,} workers; {feeds} wants {len(wanted):,}")
 
 
 def main() -> None:

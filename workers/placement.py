@@ -19,7 +19,8 @@ MOVES = 50
 """Streams that move at once to even out loads."""
 PATIENCE = 60.0
 """Seconds for which a stream may fail until it is polled meanwhile."""
-_COUNTED = 2.0  # the server's uptime, in whole seconds, may be this much too low
+COUNTED = 2.0
+"""Seconds by which the server's uptime, which it counts in whole ones, may be too low."""
 
 
 class Plan(NamedTuple):
@@ -129,6 +130,6 @@ def _leases_may_return(view: View) -> bool:
     """Tell whether workers ran streams before the server did: they take again what it forgot, within TTL."""
     if view.uptime >= TTL:
         return False
-    began = view.now - (view.uptime + _COUNTED) * 1000
+    began = view.now - (view.uptime + COUNTED) * 1000
     held = Counter(entry.node for entry in (*view.leases.values(), *view.next.values()))
     return any(worker.began < began or worker.running > held[node] for node, worker in view.workers.items())

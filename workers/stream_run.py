@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable
 
 from collection.backoff import HEALTHY
@@ -20,6 +21,8 @@ class StreamRun:
         """Whether it has delivered for so long that what failed before it is forgotten."""
         self.given_away = False
         """Whether its lease is to stay as it is: it waits for the next try, or for somebody to mend what is wrong."""
+        self.left = threading.Event()
+        """Set when it has ended and its last records are durable."""
         self._loop = loop
         self._ended = asyncio.Event()
         self._why = ""

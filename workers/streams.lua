@@ -57,7 +57,7 @@ local function is_free(lease)
   return not lease or lease.state == 'stopped'
 end
 
--- Most are plain renewals, also of what expired: patterns take a third of cjson's time, and quotes in texts are escaped.
+-- Most are plain renewals, also of what expired. Patterns take a third of cjson's time; quotes in texts are escaped.
 local function renewed(text, token)
   if string.match(text, '"token":"(%d+)"') ~= token then return nil end
   if not string.find(text, '"state":"running"', 1, true) then return nil end

@@ -25,6 +25,8 @@ DRAINING = 0.2
 """The same while others take over."""
 FLUSH = 1.0
 """Seconds that the last records of a stream may take to Redis; else they wait in the spool."""
+ENDING = 10.0
+"""Seconds that a run of the same stream, which was lost to another worker, may take to end."""
 PROMOTION = 0.5
 """Seconds between two tries of a successor to become the holder while Redis is away."""
 
@@ -66,6 +68,9 @@ class Streams:
             token = None
         if token is None:
             return None
+        if before := self._runs.get(collector.id):  # it lost its lease, and does not know yet
+            before.end("another one runs it")
+            before.left.wait(ENDING)
         self._waiting.pop(collector.id, None)
         run = self._runs[collector.id] = StreamRun(collector, token, self._loop)
         if self._draining:
@@ -97,12 +102,15 @@ class Streams:
             self._waiting[run.collector.id] = run.token
         return run.given_away
 
-    def fail(self, collector_id: str, token: str | None, note: str) -> None:
+    def fail(self, run: StreamRun, note: str) -> None:
         """Leave word that trying again will not help."""
+        self.refuse(run.collector.id, run.token, note)
+        run.given_away = True
+
+    def refuse(self, collector_id: str, token: str | None, note: str) -> None:
+        """Leave word that what a message asks for can't be built."""
         if token is not None:
             self._call(self._assignments.fail, collector_id, token, note)
-            if run := self._runs.get(collector_id):
-                run.given_away = True
 
     def leave(self, run: StreamRun) -> None:
         """Have its last records durable, then let it go."""
@@ -111,7 +119,9 @@ class Streams:
             self._storage.flush(name, FLUSH)
         except CollectionError as error:
             log.warning("%s: %s", name, error)
-        self._runs.pop(name, None)
+        with self._calls:
+            self._runs.pop(name, None)
+            run.left.set()
         if not run.given_away:
             self._release(name, run.token)
 
@@ -125,8 +135,9 @@ class Streams:
 
     def keep(self) -> int:
         """Renew all leases; returns how many places other workers have free. Raises StorageUnavailable."""
-        held = {name: run.token for name, run in list(self._runs.items())}
-        kept = self._call(self._assignments.keep, self.node, self._capacity, self._draining, held)
+        with self._calls:  # none may be let go of meanwhile: it would be taken again
+            held = {name: run.token for name, run in list(self._runs.items())}
+            kept = self._assignments.keep(self.node, self._capacity, self._draining, held)
         clock.correct(kept.now)
         for name in kept.lost:
             run = self._runs.get(name)

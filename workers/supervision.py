@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
+from functools import cache
 
 from celery.utils.nodenames import worker_direct
 from kombu.exceptions import OperationalError
 
-from workers.assignments import Assignments, Kind
+from workers.assignments import TTL, Assignments, Kind
 from workers.celery import app
-from workers.placement import plan
+from workers.placement import COUNTED, plan
 from workers.queues import POLLS
 
 log = logging.getLogger(__name__)
@@ -22,7 +24,7 @@ def supervised(assignments: Assignments, wanted: Sequence[str]) -> str:
     Messages may be lost: what was placed and is not begun is placed again. Raises StorageUnavailable.
     """
     view = assignments.view()
-    todo = plan(wanted, view, False)
+    todo = plan(wanted, view, _restarted_lately(view.uptime))
     if todo.stop:
         log.info("streams: not wanted any more: %s", ", ".join(todo.stop))
         assignments.stop(todo.stop)
@@ -45,6 +47,16 @@ def supervised(assignments: Assignments, wanted: Sequence[str]) -> str:
     if todo.poll:
         log.warning("streams: %d can't be kept up and are polled: %s", len(todo.poll), _shortly(todo.poll))
     return f"{len(todo.start)} started, {len(todo.hand_over)} moved, {len(todo.stop)} stopped, {len(todo.poll)} polled"
+
+
+def _restarted_lately(uptime: float) -> bool:
+    """Whether Redis began after this process first looked: workers take again what it may have forgotten."""
+    return uptime < TTL and time.monotonic() - _first_look() > uptime + COUNTED
+
+
+@cache
+def _first_look() -> float:
+    return time.monotonic()
 
 
 def _delete_queues(gone: Sequence[str]) -> None:

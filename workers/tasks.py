@@ -76,7 +76,7 @@ def stream(self: Any, collector_id: str, token: str | None = None, failures: int
     try:
         collector = runtime.collector(collector_id, "stream")
     except ConfigurationError as error:
-        streams.fail(collector_id, token, str(error))
+        streams.refuse(collector_id, token, str(error))
         raise
     run = streams.enter(collector, token)
     if run is None:
@@ -85,7 +85,7 @@ def stream(self: Any, collector_id: str, token: str | None = None, failures: int
         return streams.listen(run)
     except ConfigurationError as error:
         _failed(collector, "configuration", error, "once it is mended")
-        streams.fail(collector_id, run.token, str(error))
+        streams.fail(run, str(error))
         raise
     except Exception as error:
         failures = 1 if run.healthy else failures + 1

@@ -27,7 +27,21 @@ from tests.simulation import make_tape, tape_lines, until
 COLLECTION = [sys.executable, "-m", "workers.cli"]
 
 
-COMMANDS = ["audit", "bars", "check", "counters", "gaps", "query", "run", "series", "simulate", "spool", "tail", "up"]
+COMMANDS = [
+    "audit",
+    "bars",
+    "check",
+    "counters",
+    "gaps",
+    "query",
+    "run",
+    "series",
+    "simulate",
+    "spool",
+    "status",
+    "tail",
+    "up",
+]
 
 
 def collection(*arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
