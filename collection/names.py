@@ -37,6 +37,8 @@ def check_market(market: str) -> str:
     return market
 
 
+WITH_KEYS = frozenset({"alpaca", "luno"})
+"""Exchanges that stream to those who have a key, but whose trades anybody may poll."""
 OTHER_IDS = frozenset({"aster", "bitrue", "hashkey", "lbank", "mexc", "nado", "toobit"})
 """Exchanges whose live trades can't be told from those of REST: the ids of one of the two are others, or missing."""
 
@@ -45,9 +47,9 @@ OTHER_IDS = frozenset({"aster", "bitrue", "hashkey", "lbank", "mexc", "nado", "t
 def streams_trades(exchange: str) -> bool:
     """Whether ccxt can stream an exchange's trades, read from its files as well: `has["watchTrades"]`.
 
-    Not where they would be stored twice: see `OTHER_IDS`.
+    Not where they would be stored twice, or a key is needed: see `OTHER_IDS` and `WITH_KEYS`.
     """
-    if exchange in OTHER_IDS:
+    if exchange in OTHER_IDS | WITH_KEYS:
         return False
     spec = find_spec("ccxt")
     for folder in (spec.submodule_search_locations if spec else None) or ():

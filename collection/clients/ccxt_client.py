@@ -96,7 +96,7 @@ class CCXTClient(CEXClient):
             self._subscriptions = None
         if self._ccxt is not None:
             await self._ccxt.close()
-            self._ccxt = None
+            self._ccxt, self._loaded = None, 0.0
 
     async def _page_by_id(self, paging: IdPaging, market: str, after: Cursor | Start) -> Page:
         position: int | None = None

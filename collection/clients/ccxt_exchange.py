@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Callable, Iterable
 from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple
 
 from collection.clients.base import Refused
+from collection.clients.ccxt_import import exchange_class
 from collection.errors import RecordRefused
 from collection.names import streams_trades
 from collection.records import Trade, identified
@@ -53,8 +53,6 @@ class Unreadable(NamedTuple):
 
 def make_exchange(exchange: str, settings: ExchangeSettings) -> Any:
     """Make ccxt's object of an exchange, with what ccxt does to trades beyond reading them turned off."""
-    package = "pro" if streams_trades(exchange) else "async_support"
-    module = importlib.import_module(f"ccxt.{package}.{exchange}")
     secrets = {"apiKey": settings.api_key, "secret": settings.secret, "password": settings.password}
     config: dict[str, Any] = {name: value.get_secret_value() for name, value in secrets.items() if value}
     if settings.proxy:
@@ -64,7 +62,7 @@ def make_exchange(exchange: str, settings: ExchangeSettings) -> Any:
         config[{"http": "wsProxy", "https": "wssProxy"}.get(scheme, "wsSocksProxy")] = proxy
     if settings.urls:
         config["urls"] = {"api": settings.urls}
-    kind = getattr(module, exchange)
+    kind = exchange_class(exchange, pro=streams_trades(exchange))
     options = kind.deep_extend(SAME_TRADES.get(exchange, {}), settings.options)
     made = kind({**config, "options": options, "timeout": TIMEOUT * 1000})
 

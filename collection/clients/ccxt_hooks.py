@@ -66,6 +66,7 @@ class Sinks(dict[str, Sink]):
 
 def attach(exchange: Any, owner: Hooked) -> None:
     """Hand on what comes over the sockets of ccxt's object, which has made none yet."""
+    exchange.open()  # some want its event loop before they do so themselves
     make, watch, watch_multiple = exchange.client, exchange.watch, exchange.watch_multiple
     on_connected = exchange.on_connected
     silent_deaths: dict[str, int] = {}

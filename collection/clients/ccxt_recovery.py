@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from collection.backoff import HEALTHY, Backoff
+from collection.backoff import HEALTHY, LONGEST, Backoff
 from collection.clients.ccxt_errors import dial_error, is_network_error, sorted_error
 from collection.clients.ccxt_stream import CCXTTradeStream
 from collection.clients.ccxt_subscription import Subscription
@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 PATIENCE = 20.0
 """Seconds without a connection after which a stream fails."""
+LIVED = 2.0
+"""Seconds after which a connection that breaks shows that others can be had: the next is tried within as long."""
 ANSWERED = 10.0
 """Seconds within which an exchange refuses a subscription, if it does."""
 RENEWING = 30.0
@@ -54,12 +56,13 @@ class Recovery:
         """A connection broke, or could not be made."""
         kind = dial_error(self._exchange, error, socket.last_retry_after)
         connected = self._connected_at.pop(socket.url, None)
-        if connected is not None and self._loop.time() - connected >= HEALTHY:
+        lived = 0.0 if connected is None else self._loop.time() - connected
+        if lived >= HEALTHY:
             self._backoffs.pop(socket.url, None)
         if kind.limited and kind.after:
             self._silence(kind.after)
         if on_it := self.on(socket):
-            pause = max(self._backoff(socket.url), kind.after or 0.0)
+            pause = max(min(self._backoff(socket.url), LONGEST if lived < LIVED else lived), kind.after or 0.0)
             log.warning("%s: no connection for %d markets; trying in %.1f s: %s",
                         self._exchange, len(on_it), pause, kind)  # fmt: skip
             self._again(on_it, kind, pause)
@@ -78,8 +81,7 @@ class Recovery:
             meant = [one for one in on_it if not one.heard and one.asked_at >= since]
         meant = [one for one in meant if any(name in str(error) for name in one.names)] or meant
         for one in meant:
-            for name in one.hashes:
-                socket.subscriptions.pop(name, None)
+            socket.forget(one.hashes)
         self.refuse(meant, error)
 
     def refuse(self, meant: Sequence[Subscription], error: Exception) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from typing import Any, Protocol
 
 import ccxt
@@ -27,6 +27,7 @@ FAREWELL = 0.5
 SENDS = {"binance": 4.0, "binanceus": 4.0, "binanceusdm": 4.0, "binancecoinm": 4.0}
 """Messages a second that may be sent over one socket (Binance cuts after 5, of which one is left to pings)."""
 OTHERS_SEND = 10.0
+_decode = json.JSONDecoder(parse_float=str).decode
 
 
 class Owner(Protocol):
@@ -78,6 +79,11 @@ class Socket(Client):  # type: ignore[misc]
     def is_open(self) -> bool:
         return bool(self.isConnected) and not self.ended
 
+    def forget(self, hashes: Iterable[str]) -> None:
+        """Let ccxt subscribe again to what it takes for subscribed."""
+        for name in hashes:
+            self.subscriptions.pop(name, None)
+
     def connect(self, session: Any, backoff_delay: float = 0) -> Any:
         if not self.connection and not self.connecting:
             self.connecting = True
@@ -89,33 +95,33 @@ class Socket(Client):  # type: ignore[misc]
             self._reading = self.owner.start(self._read())
 
     async def _read(self) -> None:
-        # In ccxt, a message whose handler raises ends the reading, and the connection stays open and silent.
-        while not self.ended:
-            try:
-                message = await self.connection.receive()
-            except Exception as error:
-                self.on_error(error)
-                return
-            self._heard = True
-            if message.type in (WSMsgType.CLOSED, WSMsgType.CLOSING):
-                self.on_close(1006)
-                return
-            if message.type == WSMsgType.PONG:
-                self._ponged = True
-                self.silent_deaths.pop(self.url, None)
-            self.owner.begin_message()
-            try:
-                self.handle_message(message)
-            except Exception as error:
-                self.owner.unreadable(self, _text(message.data), error)
-            finally:
-                self.owner.end_message()
+        try:
+            while not self.ended:
+                self._take(await self.connection.receive())
+        except Exception as error:
+            self.on_error(error)
+
+    def _take(self, message: Any) -> None:
+        self._heard = True
+        if message.type in (WSMsgType.CLOSED, WSMsgType.CLOSING):
+            self.on_close(1006)
+            return
+        if message.type == WSMsgType.PONG:
+            self._ponged = True
+            self.silent_deaths.pop(self.url, None)
+        self.owner.begin_message()
+        try:
+            self.handle_message(message)
+        except Exception as error:  # in ccxt, it ends the reading, and the connection stays open and silent
+            self.owner.unreadable(self, _text(message.data), error)
+        finally:
+            self.owner.end_message()
 
     def handle_text_or_binary_message(self, data: str | bytes) -> None:
         if self.decompressBinary and isinstance(data, bytes):
             data = data.decode()
         # ccxt's parser makes floats of numbers: digits are lost, and ids of more than 64 bits become one another.
-        read = json.loads(data, parse_float=str) if is_json_encoded_object(data) else data
+        read = _decode(data) if isinstance(data, str) and is_json_encoded_object(data) else data
         self.on_message_callback(self, read)
 
     async def ping_loop(self) -> None:
@@ -204,7 +210,7 @@ class Socket(Client):  # type: ignore[misc]
             except TimeoutError:
                 pass  # aiohttp has dropped the connection
             except Exception as error:
-                log.debug("%s: closing: %s", self.url, error)
+                log.debug("closing a socket: %r", error)
 
 
 async def _at_once(cost: float = 1) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 from collections import Counter
 from collections.abc import Sequence
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 from collection.clients.ccxt_stream import CCXTTradeStream
@@ -14,6 +15,10 @@ from collection.errors import CollectionError
 if TYPE_CHECKING:
     from collection.clients.ccxt_socket import Socket
 
+TOGETHER = 0.05
+"""Seconds within which subscriptions that are asked for, or ended, are sent as one."""
+_BATCH = 100
+_BATCHES = {"bybit": 10, "bybiteu": 10, "bybitid": 10, "bitget": 50}
 ON_ONE_SOCKET = 1_000
 """Markets on one socket of Binance, which allows 1,024."""
 
@@ -93,3 +98,12 @@ class Places:
 
     def leave(self, market: str) -> None:
         self._places.pop(market, None)
+
+
+asking: ContextVar[Sequence[Subscription]] = ContextVar("asking", default=())
+"""Whose subscription ccxt is making, or ending, in this task."""
+
+
+def batch_size(exchange: str) -> int:
+    """Return how many markets an exchange takes in one message."""
+    return _BATCHES.get(exchange, _BATCH)

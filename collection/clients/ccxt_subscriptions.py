@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from collection.clients.ccxt_delivery import Delivery
+from collection.clients.ccxt_leaving import Leaving
 from collection.clients.ccxt_recovery import Recovery
 from collection.clients.ccxt_stream import CCXTTradeStream
-from collection.clients.ccxt_subscription import Places, Subscription
+from collection.clients.ccxt_subscription import TOGETHER, Places, Subscription, asking, batch_size
 from collection.errors import ConfigurationError, RetryLater
 from collection.records import Trade
 
@@ -20,19 +20,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-TOGETHER = 0.05
-"""Seconds within which subscriptions that are asked for are sent as one."""
-BATCH = 100
-"""Markets of one subscription, at the most."""
-BATCHES = {"bybit": 10, "bybiteu": 10, "bybitid": 10, "bitget": 50}
-"""Where an exchange takes fewer in one message."""
 _REQUEST = ("id", "req_id", "reqid")
 """What exchanges call the number of a request."""
-LEAVING = 5.0
-"""Seconds that an exchange may take to end a subscription."""
-
-_asking: ContextVar[Sequence[Subscription]] = ContextVar("asking", default=())
-"""Whose subscription ccxt is making in this task."""
 
 
 class Subscriptions:
@@ -57,13 +46,14 @@ class Subscriptions:
         unread: Callable[[str, Exception], None],
     ) -> None:
         self._exchange, self._load = exchange, load
+        self._batch = batch_size(exchange)
         self._loop = asyncio.get_running_loop()
         self._ccxt: Any = None
         self._subscriptions: dict[str, Subscription] = {}
         self._starting: asyncio.TimerHandle | None = None
         self._unsent: list[tuple[Socket, Any, list[Subscription]]] = []
-        self._leaving: dict[str, asyncio.Task[None]] = {}
         self._places = Places()
+        self._leaving = Leaving(exchange, self._subscriptions, self._places, self.start)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._recovery = recovery = Recovery(exchange, self._subscriptions, self._ask_for, silence)
         self.rejected = recovery.rejected
@@ -126,8 +116,7 @@ class Subscriptions:
             self.start(self._subscribe(due))
 
     async def _subscribe(self, due: list[Subscription]) -> None:
-        leaving = [self._leaving[one.market] for one in due if one.market in self._leaving]
-        await asyncio.gather(*leaving, return_exceptions=True)
+        await self._leaving.wait_for(due)
         groups: dict[Any, list[Subscription]] = {}
         for at, one in enumerate(due):
             try:
@@ -139,7 +128,7 @@ class Subscriptions:
                 break
             else:
                 groups.setdefault(self._group(one), []).append(one)
-        size = BATCHES.get(self._exchange, BATCH) if groups and self._takes_many else 1
+        size = self._batch if groups and self._takes_many else 1
         for group in groups.values():
             for begin in range(0, len(group), size):
                 self.start(self._ask(group[begin : begin + size]))
@@ -169,7 +158,7 @@ class Subscriptions:
             return
         for one in batch:
             one.batch = batch
-        _asking.set(batch)
+        asking.set(batch)
         try:
             if self._takes_many:
                 await self._ccxt.watch_trades_for_symbols([one.market for one in batch])
@@ -181,18 +170,18 @@ class Subscriptions:
 
     def place(self, kind: str) -> str | None:
         """Return the number of the socket that the markets of this task share."""
-        markets = [one.market for one in _asking.get()]
+        markets = [one.market for one in asking.get()]
         return str(self._places.together(kind, markets)) if markets else None
 
     def linked(self, socket: Socket, hashes: Sequence[str], keys: Sequence[str], message: Any) -> None:
         """The markets of this task sit on a socket, once the message is sent that subscribes to them."""
-        asking = _asking.get()
-        batch = [one for one in asking if one.batch is asking and self._subscriptions.get(one.market) is one]
+        asked = asking.get()
+        batch = [one for one in asked if one.batch is asked and self._subscriptions.get(one.market) is one]
         if not batch:
-            if asking and not self._recovery.on(socket):
+            if asked and not self._recovery.on(socket):
                 self.start(self._hang_up(socket))  # they left while ccxt was asking
             return
-        own = len(hashes) == len(asking) == len(batch)
+        own = len(hashes) == len(asked) == len(batch)
         for at, one in enumerate(batch):
             one.sockets.add(socket)
             one.hashes.update(hashes[at : at + 1] if own else hashes)
@@ -236,7 +225,7 @@ class Subscriptions:
         one.end()
         empty = [socket for socket in one.sockets if not self._recovery.on(socket)]
         if one.sockets and not empty:
-            self._leaving[one.market] = self.start(self._unsubscribe(one))
+            self._leaving.add(self._ccxt, one)
         else:
             self._places.leave(one.market)
         for socket in empty:
@@ -246,22 +235,3 @@ class Subscriptions:
         self._unsent = [entry for entry in self._unsent if entry[0] is not socket]
         self._ccxt.clients.pop(socket.url, None)
         await socket.close()
-
-    async def _unsubscribe(self, one: Subscription) -> None:
-        from ccxt import NotSupported
-
-        _asking.set([one])
-        try:
-            async with asyncio.timeout(LEAVING):
-                await self._ccxt.un_watch_trades(one.market)
-        except NotSupported:
-            return  # it goes on coming, unheard
-        except Exception as error:
-            log.info("%s: ending the subscription to %s: %r", self._exchange, one.market, error)
-        finally:
-            del self._leaving[one.market]
-            if one.market not in self._subscriptions:
-                self._places.leave(one.market)
-        for socket in one.sockets:
-            for name in one.hashes:
-                socket.subscriptions.pop(name, None)

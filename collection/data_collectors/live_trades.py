@@ -82,7 +82,8 @@ class LiveTrades:
             if self._holding is None:
                 self._holding = self._loop.call_later(HOLD, self.release)
             self._look.set()
-        if live.refused:  # it covers nothing: REST may have it whole
+        if live.refused:  # it covers nothing, and by time nothing reaches over it: REST may have it whole
+            self._claimed = None
             self._reader.store(self._storage, (), live.refused, Covers(self._holes.by, ()))
         if live.trades:
             self._silence.heard()

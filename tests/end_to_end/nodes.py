@@ -179,9 +179,9 @@ class RedisNode:
         os.kill(self._server.pid, signal.SIGCONT)
 
     def fill(self) -> None:
-        """Leave it no room for anything more."""
+        """Leave it no room for anything more, nor if some is freed."""
         with connect(self.url) as client:
-            client.config_set("maxmemory", client.info("memory")["used_memory"])
+            client.config_set("maxmemory", client.info("memory")["used_memory"] // 2)
 
     def make_room(self) -> None:
         with connect(self.url) as client:
