@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import csv
 import io
 import json
@@ -17,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from collection.embedded import find_running
+from collection.errors import CollectionError
 from collection.records import digest
 from collection.simulator import Simulator
 from collection.storage import Covers, Interval, RedisStorage
@@ -256,6 +258,10 @@ def test_up_heals_what_dies_and_ctrl_c_ends_all_of_it(tmp_path: Path) -> None:
             _until(lambda: (tmp_path / "out").read_text().count("started again") == 5)
             before = len(storage.fetch(keys[0]))
             _until(lambda: len(storage.fetch(keys[0])) > before + 50)
+            with connect(find_running(tmp_path / ".collection") or "") as redis:
+                os.kill(redis.info("server")["process_id"], signal.SIGKILL)
+            _until(lambda: "Redis ended with code -9; starting it again" in (tmp_path / "out").read_text())
+            _until(lambda: _stored(tmp_path, keys[0]) > before + 150)
             password = json.loads((tmp_path / ".collection" / "redis.json").read_text())["password"]
             assert [line for line in processes_of(tmp_path) if password in line] == []
             told = [(tmp_path / "out"), *(tmp_path / ".collection" / "logs").iterdir()]
@@ -455,6 +461,16 @@ def _running_storage(folder: Path) -> RedisStorage:
     url = find_running(folder / ".collection")
     assert url is not None
     return RedisStorage(url)
+
+
+def _stored(folder: Path, key: str) -> int:
+    """How much is stored, 0 while Redis starts."""
+    with (
+        contextlib.suppress(CollectionError),
+        RedisStorage(find_running(folder / ".collection") or "redis://") as opened,
+    ):
+        return len(opened.fetch(key))
+    return 0
 
 
 def _kill(*names: str, folder: Path) -> None:
