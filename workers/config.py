@@ -47,6 +47,7 @@ worker_redirect_stdouts = False
 
 broker_connection_retry_on_startup = True
 broker_connection_max_retries = None
+broker_channel_error_retry = True  # a Redis that is out of memory answers so: it is waited for
 broker_transport_options = {
     "socket_timeout": 10,
     "socket_connect_timeout": 5,

@@ -61,6 +61,9 @@ class TradeStream(ABC):
     It connects its own sockets again when they break.
     """
 
+    live = False
+    """Whether it is connected and subscribed now, as far as is known."""
+
     @abstractmethod
     async def next(self) -> Live:
         """Wait until something came: a connection (`fresh`, and no trades yet), trades, or what can't be read.

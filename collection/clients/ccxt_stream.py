@@ -88,6 +88,7 @@ class CCXTTradeStream(TradeStream):
 
     def mark_fresh(self) -> None:
         """Queue that something may be missing from here on."""
+        self.live = True
         self._failure = None if isinstance(self._failure, RetryLater) else self._failure
         if self._trades or self._refused:
             self._ended.append(self._cut())

@@ -59,6 +59,8 @@ class Subscription:
 
     def reset(self, error: CollectionError) -> None:
         """It sits on no socket any more."""
+        for stream in self.streams:
+            stream.live = False
         self.batch, self.live, self.heard, self.error = None, False, False, error
         self.sockets, self.hashes = set(), set()
 

@@ -53,7 +53,6 @@ class LiveTrades:
         self._holes = Holes(reader, storage, coverage)
         self._silence = Silence()
         self._loop = asyncio.get_running_loop()
-        self._connected = False
         self._held: list[Trade] = []
         self._held_covers: list[Interval] = []
         self._holding: asyncio.TimerHandle | None = None
@@ -68,14 +67,14 @@ class LiveTrades:
                 async with asyncio.timeout(self._silence.limit):
                     live = await self._stream.next()
             except TimeoutError:
-                if self._connected:
+                if self._stream.live:
                     await self._ask_whether_it_lives()
             else:
                 self._take(live)
 
     def _take(self, live: Live) -> None:
         if live.fresh:
-            self._connected = True
+            self._silence.begin()
             self._holes.fall_behind()
             self._claimed = None
             self._storage.count(self._reader.key, "stream:connected")

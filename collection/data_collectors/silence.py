@@ -27,6 +27,10 @@ class Silence:
         usual = min(max(UNUSUAL * self._longest, SHORTEST), LONGEST)
         return usual * random.uniform(0.8, 1.2)  # noqa: S311
 
+    def begin(self) -> None:
+        """It is listened to from now on: what passed before was no silence of the market."""
+        self._last = time.monotonic()
+
     def heard(self) -> None:
         """Something came."""
         now = time.monotonic()

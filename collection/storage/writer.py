@@ -28,7 +28,7 @@ GRACE = 1.0
 """Seconds without a write that went through, after which what waits goes to the spool."""
 IMPATIENT = 1.0
 """Seconds between two tries while somebody waits in `flush`."""
-PATIENT = 5.0
+PATIENT = 3.0
 """Seconds between two tries, at the most: what waits should not wait longer than the server is away."""
 
 
