@@ -54,7 +54,8 @@ class LeasedScheduler(Scheduler):
         self._intervals = {name: float(entry["schedule"]) for name, entry in entries.items()}
         self._fill()
         polled = sum(entry["task"] == "workers.tasks.poll" for entry in entries.values())
-        log.info("beat: %d polled collectors, %d streams", polled, len(entries[SUPERVISE]["args"][0]))
+        self._streams = len(entries[SUPERVISE]["args"][0])
+        log.info("beat: %d polled collectors, %d streams", polled, self._streams)
 
     def _fill(self) -> None:
         self._due = [(self._next(name), name) for name in self.data]
@@ -113,7 +114,7 @@ class LeasedScheduler(Scheduler):
 
     def _look_at_backlog(self) -> None:
         waiting = self._waiting(POLLS) + self._waiting(CONTROL)
-        sending = waiting <= 2 * len(self.data) + 10
+        sending = waiting <= 2 * (len(self.data) + self._streams) + 10  # supervise may have any stream polled
         if sending != self._sending:
             log.warning("beat: %d messages wait; %s", waiting, "going on" if sending else "is a worker there? pausing")
         self._sending = sending

@@ -15,6 +15,11 @@ def note_gap(storage: DataCollectionStorage, key: str, coverage: Coverage, gap: 
         storage.store(f"{PREFIX}{key}", note, clock.now())
 
 
+def noted_gaps(storage: DataCollectionStorage, key: str) -> list[Interval]:
+    """Return the gaps of which it was noted that they can't be closed."""
+    return [gap for gap, _ in _notes(storage, key)]
+
+
 def reason_for(storage: DataCollectionStorage, key: str, gap: Interval) -> str:
     """Return what was noted last of a gap, or of one that it is part of; empty where nothing was."""
     said = [reason for (after, upto), reason in _notes(storage, key) if after <= gap.after and gap.upto <= upto]

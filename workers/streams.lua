@@ -203,6 +203,7 @@ function actions.fail(id, token, note)
   local entry, hash = find(id, token)
   if not entry then return end
   become(entry, 'failed')
+  if hash == NEXT then entry.expires = now + 30000 end -- the predecessor runs on: another worker may try soon
   entry.note = note
   if entry.failing == 0 then entry.failing = now end
   write(hash, id, entry)

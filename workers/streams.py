@@ -13,6 +13,7 @@ from collection import clock
 from collection.data_collectors import DataSourceCollector
 from collection.errors import CollectionError, RetryLater, StorageUnavailable
 from collection.storage import DataCollectionStorage
+from collection.storage.threads import in_thread
 from workers.assignments import Assignments
 from workers.stream_run import StreamRun
 
@@ -83,13 +84,13 @@ class Streams:
         async def promote() -> bool:
             while True:
                 try:
-                    return await asyncio.to_thread(self._call, self._assignments.promote, run.collector.id, run.token)
+                    return await in_thread(self._call, self._assignments.promote, run.collector.id, run.token)
                 except StorageUnavailable:
                     await asyncio.sleep(PROMOTION)
 
         async def tell() -> None:
             try:
-                await asyncio.to_thread(self._call, self._assignments.delivered, run.collector.id, run.token)
+                await in_thread(self._call, self._assignments.delivered, run.collector.id, run.token)
             except StorageUnavailable as error:
                 log.info("%s: %s", run.collector.id, error)
 
@@ -120,7 +121,8 @@ class Streams:
         except CollectionError as error:
             log.warning("%s: %s", name, error)
         with self._calls:
-            self._runs.pop(name, None)
+            if self._runs.get(name) is run:
+                del self._runs[name]
             run.left.set()
         if not run.given_away:
             self._release(name, run.token)

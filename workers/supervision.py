@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 from celery.utils.nodenames import worker_direct
 from kombu.exceptions import OperationalError
@@ -41,7 +42,9 @@ def supervised(assignments: Assignments, wanted: Sequence[str]) -> str:
                 producer=producer,
                 retry=False,
             )
-        for name in todo.poll:
+        queue: Any = app.amqp.queues[POLLS](producer.channel)
+        waits = queue.queue_declare().message_count >= len(todo.poll)  # no worker takes them
+        for name in [] if waits else todo.poll:
             app.send_task("workers.tasks.poll", [name], queue=POLLS, producer=producer, retry=False)
     _delete_queues(view.gone)
     if todo.poll:

@@ -38,7 +38,8 @@ def covered_times(trades: Sequence[Trade], after: Cursor | None, now: int) -> tu
     if not trades:
         return [], False
     times = [trade.timestamp for trade in trades]
-    first, last = min(times), max(times)
+    first, last = min(times), min(max(times), now)  # what is yet to come is not complete, whatever one trade says
+    first = min(first, last)
     if after is None:
         return [Interval(min(first, last - 1), last - 1)], len(trades) >= FULL
     edge = after.position + 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -10,10 +9,11 @@ from collections.abc import Iterable, Sequence
 from collection.clients import Page
 from collection.data_collectors.trades_reader import TradesReader
 from collection.errors import StorageRefused
-from collection.gap_notes import note_gap
+from collection.gap_notes import note_gap, noted_gaps
 from collection.records import Trade
 from collection.storage import Coverage, DataCollectionStorage, Interval
 from collection.storage.coverage import By, clip, without
+from collection.storage.threads import in_thread
 from collection.storage.values import integer_id
 
 log = logging.getLogger(__name__)
@@ -32,6 +32,7 @@ class Holes:
         self._seen = coverage
         self._stored = coverage
         self._given_up: list[Interval] = []
+        self._noted = False
         self._tries: Counter[int] = Counter()  # by where the hole ends, for it is closed from its beginning
         self._lost_before: list[Interval] = []
         self.behind = False
@@ -53,9 +54,22 @@ class Holes:
         self._seen = self._seen.with_intervals(intervals)
 
     @property
+    def unstarted(self) -> bool:
+        """Whether the series is empty, and its first page is still to be read."""
+        return self._seen.end is None and self._tails == [None] and self._reader.has_past
+
+    @property
+    def catching_up(self) -> bool:
+        """Whether what came before the live trades is still being read."""
+        return bool(self._tails)
+
+    @property
     def open(self) -> list[Interval]:
         """The gaps that may still be closed."""
-        return [gap for gap in self._seen.gaps if not any(_within(gap, one) for one in self._given_up)]
+        if not self._given_up:
+            return self._seen.gaps
+        known = set(self._given_up)  # most are whole: hundreds of them must not cost a search each
+        return [gap for gap in self._seen.gaps if gap not in known and not any(_within(gap, one) for one in known)]
 
     def fall_behind(self) -> None:
         """Note that what comes after the end of what was seen until now is to be read."""
@@ -82,13 +96,17 @@ class Holes:
 
     async def close(self) -> float | None:
         """Try to close each open gap once; returns after how many seconds to try again, None where none is left."""
+        if not self._noted and self.open:  # those that were given up before are tried once more, not four times
+            noted = await in_thread(noted_gaps, self._storage, self._reader.key)
+            self._tries.update({gap.upto: GONE - 1 for gap in self.open if any(_within(gap, one) for one in noted)})
+        self._noted = True
         for gap in await self._kept(self.open):
             await self._close(gap)
         left = self.open
         return min(2.0 ** self._tries[gap.upto] for gap in left) if left else None
 
     async def _close(self, gap: Interval) -> None:
-        position, beyond = gap.after, False
+        position, beyond = self._reached(gap.after), False
         while position < gap.upto:
             try:
                 page = await self._read(position)
@@ -96,7 +114,7 @@ class Holes:
                 await self._try(Interval(position, gap.upto), f"the storage refuses what is in it: {refused}")
                 return
             beyond = any(self.position(trade) > gap.upto for trade in page.trades)
-            reached = next((one.upto for one in self._seen.intervals if one.after <= position <= one.upto), position)
+            reached = self._reached(position)
             if reached == position:
                 break
             position = reached
@@ -104,6 +122,10 @@ class Holes:
             await self._try(Interval(position, gap.upto), "the exchange has what came after it, but not this any more")
         elif position < gap.upto:
             self._tries[gap.upto] = min(self._tries[gap.upto] + 1, GONE)
+
+    def _reached(self, position: int) -> int:
+        """Return up to where all is covered from a position on."""
+        return next((one.upto for one in self._seen.intervals if one.after <= position <= one.upto), position)
 
     async def _try(self, gap: Interval, reason: str) -> None:
         self._tries[gap.upto] += 1
@@ -115,7 +137,7 @@ class Holes:
         key = self._reader.key
         log.warning("%s: %d to %d (%s) stays a gap: %s", key, gap.after + 1, gap.upto, self.by, reason)
         self._storage.count(key, "gap:given_up")
-        await asyncio.to_thread(note_gap, self._storage, key, self._seen, gap, reason)
+        await in_thread(note_gap, self._storage, key, self._seen, gap, reason)
 
     async def _read(self, position: int | None) -> Page:
         page = await self._reader.read(self._storage, await self._reader.after(self._storage, position))
@@ -126,7 +148,7 @@ class Holes:
         """Return what of the gaps lies within what is kept."""
         if not gaps:
             return gaps
-        floor = await asyncio.to_thread(self._storage.floor, self._reader.key)
+        floor = await in_thread(self._storage.floor, self._reader.key)
         return clip(gaps, floor.left_of(self._seen))
 
     async def compare(self) -> bool:
@@ -135,9 +157,9 @@ class Holes:
         A Redis that was killed, or whose replica took over, may have forgotten what it had taken.
         """
         key, seen = self._reader.key, self._seen
-        await asyncio.to_thread(self._storage.flush, key)
+        await in_thread(self._storage.flush, key)
         stored = await self._reader.coverage(self._storage)
-        floor = await asyncio.to_thread(self._storage.floor, key)
+        floor = await in_thread(self._storage.floor, key)
         # What waits in the spool is not there yet: but it goes before what came later, and what was there stays there.
         later = stored.end is not None and seen.end is not None and stored.end >= seen.end
         should = seen.intervals if later else self._stored.intervals
@@ -153,6 +175,7 @@ class Holes:
             self._storage.count(key, "gap:lost")
             first = clip(seen.intervals, floor.left_of(seen))[0].after
             self._seen = stored.with_intervals([Interval(first, first), *self._since(seen)])
+            self.fall_behind()  # a market where nothing comes shows no gap at its end
         return bool(again)
 
     def _since(self, before: Coverage) -> list[Interval]:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from collection.backoff import Backoff
 from collection.clients import Live, Start, TradeStream
 from collection.clients.paging import covered_ids
+from collection.clock import now
 from collection.data_collectors.holes import Holes
 from collection.data_collectors.silence import Silence
 from collection.data_collectors.trades_reader import TradesReader
@@ -55,10 +56,12 @@ class LiveTrades:
         self._loop = asyncio.get_running_loop()
         self._held: list[Trade] = []
         self._held_covers: list[Interval] = []
+        self._kept_back: list[Interval] = []  # covered, but nothing before it was read yet
         self._holding: asyncio.TimerHandle | None = None
         self._claimed: int | None = None  # by time: up to where this connection has brought all
         self._look = asyncio.Event()  # there may be a hole
         self._looking: asyncio.TimerHandle | None = None
+        self._not_before = 0.0  # what was tried and failed is not tried again earlier because more came
 
     async def listen(self) -> None:
         """Take what comes, for ever."""
@@ -67,7 +70,7 @@ class LiveTrades:
                 async with asyncio.timeout(self._silence.limit):
                     live = await self._stream.next()
             except TimeoutError:
-                if self._stream.live:
+                if self._stream.live and not self._holes.catching_up:  # else REST is ahead of what is known
                     await self._ask_whether_it_lives()
             else:
                 self._take(live)
@@ -95,32 +98,41 @@ class LiveTrades:
         if self._holes.by == "id":
             return covered_ids([n for trade in trades if (n := integer_id(trade.id)) is not None], None)
         newest = max(trade.timestamp for trade in trades)
-        before, upto = self._claimed, newest - SETTLING_MS
+        before, upto = self._claimed, min(newest, now()) - SETTLING_MS
         if before is None:
-            self._claimed = newest  # the first message may repeat trades of before, and not all of them
+            self._claimed = min(newest, now())  # the first message may repeat trades of before, and not all of them
             return ()
         if upto <= before:
             return ()
         self._claimed = upto
         return (Interval(before, upto),)
 
-    def release(self) -> None:
-        """Store what is held."""
+    def release(self, joined: bool = True) -> None:
+        """Store what is held; `joined` where it is all that can be had of what was missed."""
         if self._holding:
             self._holding.cancel()
             self._holding = None
         if self._held:
             trades, covers = self._held, self._held_covers
             self._held, self._held_covers = [], []
+            if self._holes.unstarted:  # an end of coverage would be where the next run reads on: from there alone
+                self._kept_back += covers
+                covers = []
             self._reader.store(self._storage, trades, (), Covers(self._holes.by, covers))
             self._holes.add(trades, covers)
-        self._ready.set()
+        if self._kept_back and not self._holes.unstarted:
+            self._reader.store(self._storage, (), (), Covers(self._holes.by, self._kept_back))
+            self._holes.add((), self._kept_back)
+            self._kept_back = []
+        if joined:
+            self._ready.set()
         if self._holes.open:
             self._look_in(REORDERED)
 
     def _look_in(self, seconds: float) -> None:
         if self._looking is None:
-            self._looking = self._loop.call_later(seconds, self._look_now)
+            due = max(self._loop.time() + seconds, self._not_before)
+            self._looking = self._loop.call_at(due, self._look_now)
 
     def _look_now(self) -> None:
         self._looking = None
@@ -140,7 +152,11 @@ class LiveTrades:
                 again = max(backoff.next(), getattr(error, "after", None) or 0.0)
                 log.warning("%s: a hole can't be closed now: %s", self._reader.key, error)
                 self._storage.count(self._reader.key, f"error:{failure_name(error)}")
+            self._not_before = self._loop.time() + (again or 0.0)
             if again is not None:
+                if self._looking:  # by what came meanwhile
+                    self._looking.cancel()
+                    self._looking = None
                 self._look_in(again)
 
     async def _read_what_was_missed(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections import Counter
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from collection.errors import ConfigurationError
 from collection.records import Trade, series_key
 from collection.retention import check_start, kept_since
 from collection.storage import Coverage, Covers, DataCollectionStorage, Interval
+from collection.storage.threads import in_thread
 from collection.storage.values import integer_id
 from collection.text import milliseconds
 
@@ -44,10 +44,15 @@ class TradesReader:
         """The client of the exchange, to be asked for within the event loop."""
         return self._clients.get(self._exchange)
 
+    @property
+    def has_past(self) -> bool:
+        """Whether an empty series begins before now."""
+        return self._start.at != "now"
+
     async def coverage(self, storage: DataCollectionStorage) -> Coverage:
         """Return the coverage; raises ConfigurationError where its positions are not what the exchange's are now."""
         by = self.client.by
-        coverage = await asyncio.to_thread(storage.coverage, self.key)
+        coverage = await in_thread(storage.coverage, self.key)
         if coverage.end is not None and coverage.by != by:
             raise ConfigurationError(f"{self.key}: stored by {coverage.by}, but {self._exchange} is now read by {by}")
         return coverage._replace(by=by)
@@ -55,12 +60,12 @@ class TradesReader:
     async def after(self, storage: DataCollectionStorage, position: int | None) -> Cursor | Start:
         """Return where to read on after a position; None is that of an empty series."""
         if position is None:
-            floor = await asyncio.to_thread(storage.floor, self.key)
+            floor = await in_thread(storage.floor, self.key)
             check_start(self._start_given, self._kept, floor.timestamp, clock.now() / 1000)
             return self._start
         if self.client.by == "id":
             return Cursor(position)
-        return await asyncio.to_thread(self._edge, storage, position)
+        return await in_thread(self._edge, storage, position)
 
     def _edge(self, storage: DataCollectionStorage, position: int) -> Cursor:
         """Return a cursor at the last trade that is stored up to there: a page shows by it that it joins."""
@@ -74,7 +79,7 @@ class TradesReader:
     async def read(self, storage: DataCollectionStorage, after: Cursor | Start) -> Page:
         """Store the page that follows, durably, and return what of it the storage takes."""
         page = await self.client.fetch_trades(self.market, after)
-        floor = (await asyncio.to_thread(storage.floor, self.key)).timestamp
+        floor = (await in_thread(storage.floor, self.key)).timestamp
         oldest = max(floor, kept_since(self._kept, clock.now() / 1000))
         if page.more and page.trades and all(trade.timestamp < oldest for trade in page.trades):
             skipped_to = Start(oldest) if self.client.by == "id" else Cursor(oldest - 1)
@@ -84,7 +89,7 @@ class TradesReader:
         if dropped and kept.trades:  # else it comes again with the next page
             storage.count(self.key, "refused:dropped_day", dropped)
         self.store(storage, kept.trades, kept.refused, kept.covers)
-        await asyncio.to_thread(storage.flush, self.key)
+        await in_thread(storage.flush, self.key)
         return kept
 
     def store(

@@ -31,7 +31,7 @@ class TradesStreamCollector(DataSourceCollector):
                 try:
                     await _first_failure(live.listen(), live.close_holes(), live.compare())
                 finally:
-                    live.release()
+                    live.release(joined=False)
         finally:
             self.ready.clear()
 
