@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from zlib import crc32
 
-from collection.backoff import LONGEST, Backoff
+from collection.backoff import HEALTHY, LONGEST, Backoff
 from collection.data_collectors import DataSourceCollector
 from collection.errors import ConfigurationError, failure_name
 from collection.storage import DataCollectionStorage
@@ -32,12 +32,15 @@ class DataCollector:
     async def _keep_running(self, collector: DataSourceCollector) -> None:
         backoff = Backoff()
         while True:
+            began = time.monotonic()
             try:
                 async with asyncio.timeout(collector.deadline if collector.interval else None):
                     await collector.run(self._storage)
                 backoff.reset()
                 pause = until_next(collector.id, collector.interval) if collector.interval else backoff.next()
             except Exception as error:  # one collector's failure must not end the others
+                if time.monotonic() - began > HEALTHY:
+                    backoff.reset()  # a stream that delivered for long
                 pause = max(backoff.next(), getattr(error, "after", None) or 0.0)
                 if isinstance(error, ConfigurationError):
                     pause = LONGEST

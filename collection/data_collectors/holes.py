@@ -85,6 +85,9 @@ class Holes:
             [position] = self._tails
             try:
                 page = await self._read(position)
+            except StorageRefused as refused:  # what is live goes on behind it, so that it shows as a gap
+                log.warning("%s: %s", self._reader.key, refused)
+                break
             except Exception:
                 self.behind = True
                 raise

@@ -246,6 +246,15 @@ def test_a_successor_may_back_off_and_goes_on_failing(streams: Assignments) -> N
     assert streams.enter(BTC, second, TWO) == "next"
 
 
+def test_a_successors_configuration_error_leaves_the_stream_to_others_soon(streams: Assignments) -> None:
+    running(streams, BTC, ONE)
+    second = succeeding(streams, BTC, TWO)
+    streams.fail(BTC, second, "no key here")
+    view = streams.view()
+    assert view.leases[BTC].state == "running"
+    assert view.next[BTC].expires <= view.now + 30_000
+
+
 def test_a_configuration_error_stays_visible_and_is_not_placed_again(streams: Assignments, client: redis.Redis) -> None:
     token = running(streams, BTC, ONE)
     streams.fail(BTC, token, "binance has no BTC/USDT\ud800" + "x" * NOTE)

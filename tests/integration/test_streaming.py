@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from collection.clients import Start, ccxt_client
+from collection.clients import Cursor, Page, Start, ccxt_client
 from collection.data_collectors import CollectorFactory, TradesStreamCollector, holes, live_trades, silence
+from collection.errors import ConfigurationError
 from collection.gap_notes import reason_for
 from collection.records import Trade
 from collection.simulator import Simulator
-from collection.storage import DataCollectionStorage, Interval, MemoryStorage, RedisStorage
+from collection.storage import Covers, DataCollectionStorage, Interval, MemoryStorage, RedisStorage
 from collection.storage.redis_server import connect
 from tests.simulation import make_factory, make_tape, until
 
@@ -174,3 +175,86 @@ async def test_a_storage_that_forgot_is_filled_again(redis_url: str, monkeypatch
                 client.flushall()
                 await until(lambda: storage.counters(KEY).get("gap:lost", 0) > 0)
                 await settled(simulator, storage)
+
+
+@pytest.mark.parametrize("held", [False, True])
+async def test_a_history_whose_reading_never_began_is_read_by_the_next_run(
+    held: bool, memory: MemoryStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first run ends before its first page, its live trades held, or released for they waited too long."""
+    monkeypatch.setattr(live_trades, "HOLD", 10.0 if held else 0.3)
+    async with Simulator(markets=[MARKET], rate=100) as simulator:
+        factory = make_factory(simulator, "stream")
+        await factory.clients.get("binance").fetch_trades(MARKET, Start("now"))  # loads the markets
+        await until(lambda: len(simulator.published(MARKET)) > 100)
+        simulator.faults.set({"garbage": 1})
+        collector = factory.build(KEY)
+        first = asyncio.ensure_future(collector.run(memory))
+        await until(lambda: memory.counters(KEY).get("error:retry_later", 0) > 0)
+        if not held:
+            await until(lambda: bool(memory.fetch(KEY)))
+            assert memory.coverage(KEY).end is None
+        assert collector.ready.is_set() is not held
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        await factory.clients.close()
+        simulator.faults.clear()
+        async with streaming(make_factory(simulator, "stream"), memory):
+            await settled(simulator, memory)
+
+
+async def test_a_run_that_fails_before_it_is_joined_never_says_that_it_delivers(memory: MemoryStorage) -> None:
+    """Else a successor would take the lease from one that does deliver."""
+    async with Simulator(markets=[MARKET], rate=100) as simulator:
+        factory = make_factory(simulator, "stream")
+        factory.clients.get("binance").fetch_trades = _forbidden  # type: ignore[method-assign]
+        collector = factory.build(KEY)
+        told = asyncio.ensure_future(collector.ready.wait())
+        with pytest.raises(ConfigurationError, match="no permission"):
+            await collector.run(memory)
+        await asyncio.sleep(0)
+        assert not told.done()
+        told.cancel()
+        await factory.clients.close()
+
+
+async def _forbidden(market: str, after: Cursor | Start) -> Page:
+    raise ConfigurationError(f"{market}: no permission")
+
+
+async def test_one_page_closes_all_the_holes_that_it_has(memory: MemoryStorage) -> None:
+    async with Simulator(markets=[MARKET], rate=200) as simulator:
+        await until(lambda: len(simulator.published(MARKET)) > 500)
+        half = simulator.published(MARKET)[:500:2]
+        ids = [int(trade.id) for trade in half]
+        memory.store_batch(KEY, [(t.timestamp, t) for t in half], Covers("id", [Interval(n - 1, n) for n in ids]))
+        requests = simulator.faults.counts["requests"]
+        async with streaming(make_factory(simulator, "stream"), memory):
+            await settled(simulator, memory)
+        assert simulator.faults.counts["requests"] - requests < 20
+
+
+async def test_a_quiet_market_is_filled_again_as_well(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(live_trades, "COMPARED", 0.5)
+    make_tape(tmp_path / "tape.csv", 300)
+    async with Simulator(tapes={MARKET: tmp_path / "tape.csv"}, speed=1e9) as simulator:
+        with RedisStorage(redis_url) as storage, connect(redis_url) as client:
+            async with streaming(make_factory(simulator, "stream"), storage):
+                await settled(simulator, storage)
+                await asyncio.sleep(1.5)  # it has compared once
+                client.flushall()
+                await settled(simulator, storage)
+
+
+async def test_a_market_that_reads_its_past_is_not_taken_for_dead(
+    memory: MemoryStorage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(silence, "SHORTEST", 0.2)
+    monkeypatch.setattr(live_trades, "ARRIVING", 0.1)
+    make_tape(tmp_path / "tape.csv", 30_000)
+    async with Simulator(tapes={MARKET: tmp_path / "tape.csv"}, speed=1e9) as simulator:
+        async with streaming(make_factory(simulator, "stream"), memory):
+            await settled(simulator, memory)
+        assert memory.counters(KEY).get("stream:dead") is None

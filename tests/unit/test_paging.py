@@ -87,3 +87,10 @@ def test_coverage_equals_the_set_of_what_was_added(pairs: list[tuple[int, int]])
     assert coverage.end == max((high for _, high in pairs), default=None)
     assert Coverage.loads("id", coverage.dumps()) == coverage
     assert all(left.upto < right.after for left, right in zip(coverage.intervals, coverage.intervals[1:], strict=False))
+
+
+def test_what_is_yet_to_come_is_not_covered_whatever_the_time_of_one_trade_says() -> None:
+    now = LONG_AGO + 1_000
+    cursor = Cursor(LONG_AGO - 1, frozenset({"0"}))
+    assert covered_times(at(LONG_AGO, LONG_AGO + 500, now + 40_000), cursor, now)[0] == [(LONG_AGO - 1, now - 1)]
+    assert covered_times(at(now + 40_000), None, now)[0] == [(now - 1, now - 1)]
