@@ -25,7 +25,7 @@ soak: $(VENV)/test.stamp
 
 chaos: export CHAOS := full
 chaos: $(VENV)/test.stamp
-	$(VENV)/bin/pytest tests/chaos -n 0 --timeout=300 -v
+	$(VENV)/bin/pytest tests/chaos --timeout=300 -v
 
 bench: $(VENV)/test.stamp
 	$(VENV)/bin/python -m bench.storage

@@ -73,13 +73,16 @@ class Delivery:
                 stream.put(trades, refused)
 
     def unreadable(self, socket: Socket, text: str, error: Exception) -> None:
-        """Note a message that can't be read; where trades are not numbered, any market of its socket may miss some."""
+        """Note a message that can't be read; where trades are not numbered, any market of its socket may miss some.
+
+        It is counted at the first of these, for somewhere it must be seen.
+        """
         on_it = [one for one in self._subscriptions.values() if socket in one.sockets]
-        if len(on_it) == 1:
-            refused = Refused("unreadable", f"{text[:SHOWN]} ({error!r})", "")
-            for stream in on_it[0].streams:
-                stream.put((), [refused])
-        else:
+        whose = "" if len(on_it) == 1 else f", of one of {len(on_it)} markets"
+        for one in on_it[:1]:
+            for stream in one.streams:
+                stream.put((), [Refused("unreadable", f"{text[:SHOWN]} ({error!r}){whose}", "")])
+        if len(on_it) != 1:
             self._unread(text[:SHOWN], error)
         for one in on_it:
             if one.live and not self._numbered:

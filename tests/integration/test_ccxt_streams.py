@@ -448,7 +448,10 @@ async def test_of_an_unknown_market_the_last_messages_are_kept(caplog: pytest.Lo
         assert client.unreadable[-1].startswith('{"n":19,')
         assert len([record for record in caplog.records if "can't be read" in record.message]) == 3
         assert btc.fresh == 1  # the ids tell whether anything is missing
-        assert btc.refused == []
+        await until(lambda: len(btc.refused) == 20)
+        assert btc.refused[0].reason == "unreadable"
+        assert btc.refused[0].source.endswith("of one of 2 markets")
+        assert eth.refused == []
 
 
 async def test_trades_that_lack_something_are_refused() -> None:
@@ -462,7 +465,8 @@ async def test_trades_that_lack_something_are_refused() -> None:
         for market, listener in zip((BTC, ETH), listeners, strict=True):
             published = {trade.id: trade for trade in simulator.published(market)}
             assert all(published[trade.id] == trade for trade in listener.trades)
-            assert {record.reason for record in listener.refused} <= {"no_price", "no_amount", "no_time", "no_id"}
+            reasons = {"no_price", "no_amount", "no_time", "no_id", "unreadable"}
+            assert {record.reason for record in listener.refused} <= reasons
             assert listener.fresh == 1
         assert client.unreadable_count > 0
 
