@@ -56,7 +56,7 @@ class LiveTrades:
         self._loop = asyncio.get_running_loop()
         self._held: list[Trade] = []
         self._held_covers: list[Interval] = []
-        self._kept_back: list[Interval] = []  # covered, but nothing before it was read yet
+        self._kept_back = Coverage(coverage.by)  # what is covered, but nothing before it was read yet
         self._holding: asyncio.TimerHandle | None = None
         self._claimed: int | None = None  # by time: up to where this connection has brought all
         self._look = asyncio.Event()  # there may be a hole
@@ -116,14 +116,14 @@ class LiveTrades:
             trades, covers = self._held, self._held_covers
             self._held, self._held_covers = [], []
             if self._holes.unstarted:  # an end of coverage would be where the next run reads on: from there alone
-                self._kept_back += covers
+                self._kept_back = self._kept_back.with_intervals(covers)
                 covers = []
             self._reader.store(self._storage, trades, (), Covers(self._holes.by, covers))
             self._holes.add(trades, covers)
-        if self._kept_back and not self._holes.unstarted:
-            self._reader.store(self._storage, (), (), Covers(self._holes.by, self._kept_back))
-            self._holes.add((), self._kept_back)
-            self._kept_back = []
+        if self._kept_back.intervals and not self._holes.unstarted:
+            self._reader.store(self._storage, (), (), Covers(self._holes.by, self._kept_back.intervals))
+            self._holes.add((), self._kept_back.intervals)
+            self._kept_back = Coverage(self._holes.by)
         if joined:
             self._ready.set()
         if self._holes.open:
