@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Sequence
 from time import monotonic
+from types import MappingProxyType
 
 from collection.backoff import Backoff
 from collection.errors import RetryLater, StorageRefused, StorageUnavailable
@@ -26,6 +27,8 @@ LARGEST = 5_000
 """Records that are joined to one write, at the most."""
 GRACE = 1.0
 """Seconds without a write that went through, after which what waits goes to the spool."""
+RECENT = 3.0
+"""Seconds for which what was written is kept: a Redis that is killed may lose what it acknowledged before its sync."""
 IMPATIENT = 1.0
 """Seconds between two tries while somebody waits in `flush`."""
 PATIENT = 3.0
@@ -49,6 +52,7 @@ class Writer:
         self._queues = Queues()
         self._failures: dict[str, str] = {}  # that nobody was told of, by key
         self._listeners: list[tuple[str | None, dict[str, str]]] = []  # the keys that are flushed now, and what failed
+        self._recent: deque[tuple[float, str, Batch]] = deque()  # what was written of late, with the time
         self._away = "the storage is slow"
         self._misses = 0  # times that the server was away
         self._progress: float | None = None  # when the pass that runs began, or its last write went through
@@ -152,11 +156,26 @@ class Writer:
             except RetryLater as away:
                 now = monotonic()
                 failing_since = failing_since if backoff.failures else now
+                self._repeat_recent()
                 self._wait_out(away, backoff.next(), failing_since)
             self._progress = None
 
     def _has_work(self) -> bool:
         return self._closed or self._queues.size > 0 or (self._spooler is not None and self._spooler.pending)
+
+    def _remember(self, key: str, batch: Batch) -> None:
+        now = monotonic()
+        while self._recent and self._recent[0][0] < now - RECENT:
+            self._recent.popleft()
+        if batch.type != "number" and not batch.only_counts:  # a number written again would replace a newer one
+            self._recent.append((now, key, batch._replace(counts=MappingProxyType({}))))
+
+    def _repeat_recent(self) -> None:
+        """Write what was written of late again: what the server still has of it changes nothing."""
+        with self._changed:
+            for _, key, batch in self._recent:
+                self._queues.put(key, batch)
+            self._recent.clear()
 
     def _wait_out(self, away: RetryLater, pause: float, failing_since: float) -> None:
         with self._changed:
@@ -177,14 +196,16 @@ class Writer:
         away: RetryLater | None = None
         failed: set[str] = set()  # each may be on a server of its own: the others go on
         while group := self._group([key for key in keys if key not in failed], upto):
+            joined = [(key, join([batch for _, batch in parts])) for key, parts in group]
             try:
-                failures = self._write([(key, join([batch for _, batch in parts])) for key, parts in group])
+                failures = self._write(joined)
             except RetryLater:
                 raise
             except Exception as error:  # of whichever of them
                 failures = [error] * len(group)
-            for (key, parts), failure in zip(group, failures, strict=True):
+            for (key, parts), (_, batch), failure in zip(group, joined, failures, strict=True):
                 if failure is None:
+                    self._remember(key, batch)
                     self._written(key, parts[-1][0])
                 elif isinstance(failure, RetryLater):
                     away = failure
@@ -218,6 +239,8 @@ class Writer:
         """Write a batch, and set aside what of it can't be written; returns whether there is time for more."""
         if bad := deliver(self._write, key, batch):
             self._set_aside(key, batch.type, bad)
+        else:
+            self._remember(key, batch)
         self._progress = monotonic()
         return not self._closed
 
