@@ -310,8 +310,9 @@ def test_what_waits_goes_to_disk_when_the_storage_is_closed(
 
 
 async def test_a_segment_that_is_drained_twice_changes_nothing(
-    server: EmbeddedRedis, own: RedisStorage, spool: Path
+    server: EmbeddedRedis, own: RedisStorage, spool: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(spooler, "ADOPTION", 0.2)
     kill(server)
     put(own, 1, 50)
     own.flush()
