@@ -104,6 +104,14 @@ class CEXClient(ABC):
         """Fetch the page of trades that follows a cursor, or the first one of an empty series."""
 
     @abstractmethod
+    async def first_since(self, market: str, timestamp: int) -> int:
+        """Return the position of the first trade executed at or after a time in Unix milliseconds.
+
+        Where positions are ids, it is the one after the newest trade where none is that new, and the oldest that the
+        exchange still has where its history begins later. Where they are times, it is that time.
+        """
+
+    @abstractmethod
     def stream_trades(self, market: str) -> TradeStream:
         """Listen to the trades of a market: the same ones, with the same ids, that `fetch_trades` reads."""
 

@@ -78,6 +78,10 @@ class CCXTClient(CEXClient):
             return await self._page_by_id(self._paging, market, after)
         return await self._page_by_time(market, after)
 
+    async def first_since(self, market: str, timestamp: int) -> int:
+        await self._load(market)
+        return await self._first_id_since(self._paging, market, timestamp) if self._paging else timestamp
+
     def stream_trades(self, market: str) -> TradeStream:
         if self._subscriptions is None:
             self._subscriptions = Subscriptions(
