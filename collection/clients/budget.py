@@ -39,18 +39,19 @@ class LocalBudget(Budget):
 
     async def take(self, weight: float = 1.0) -> None:
         kept = RESERVED * self._rate.weight if in_background.get() else 0.0
-        while (lacking := weight + kept - self._filled()) > 0 and weight <= self._left_at_most(kept):
+        weight = min(weight, self._rate.weight - kept)
+        while True:
+            lacking = weight + kept - self._filled()
+            if lacking <= 0:
+                self._left -= weight
+                return
             await asyncio.sleep(lacking * self._rate.seconds / self._rate.weight)
-        self._left -= weight
 
     def _filled(self) -> float:
         now = time.monotonic()
-        self._left += (now - self._at) * self._rate.weight / self._rate.seconds
-        self._left, self._at = min(self._left, self._rate.weight), now
+        filled = self._left + (now - self._at) * self._rate.weight / self._rate.seconds
+        self._left, self._at = min(filled, self._rate.weight), now
         return self._left
-
-    def _left_at_most(self, kept: float) -> float:
-        return self._rate.weight - kept
 
 
 in_background: ContextVar[bool] = ContextVar("in_background", default=False)
