@@ -66,8 +66,11 @@ class ExchangeSettings(BaseModel):
     transport: Transport = Field(
         "auto", description="poll over HTTP, stream over a WebSocket, or auto: stream where ccxt can"
     )
+    client: Literal["auto", "ccxt"] = Field(
+        "auto", description="auto: this system's own client where there is one, else ccxt's"
+    )
     urls: dict[str, Any] = Field({}, description="other addresses, as in ccxt's `urls['api']`")
-    options: dict[str, Any] = Field({}, description="ccxt's options of this exchange")
+    options: dict[str, Any] = Field({}, description="ccxt's options of this exchange, where its client is used")
     proxy: SecretStr | None = Field(None, description="a proxy: http://…, or with the extra `socks` socks5://…")
     api_key: SecretStr | None = Field(None, description="where market data needs a key")
     secret: SecretStr | None = Field(None, description="the key's secret")

@@ -17,6 +17,8 @@ from collection.storage import DataCollectionStorage
 
 MARKET = "LTC/ETH"
 KEY = f"trades:binance:{MARKET}"
+CLIENT = "auto"
+"""Whose client reaches it: `ccxt`, or this system's own."""
 AT_ONCE = 1e9
 """A speed at which a tape is published at once."""
 
@@ -38,7 +40,8 @@ def make_tape(path: Path, count: int, *, seed: int = 1, burst: int = 5, step_ms:
 def exchange_settings(simulator: Simulator, transport: str = "poll") -> dict[str, object]:
     """How binance is reached in the simulator."""
     options = {"fetchMarkets": {"types": ["spot"]}, "fetchCurrencies": False}
-    return {"binance": {"urls": simulator.ccxt_urls(), "options": options, "transport": transport}}
+    urls = simulator.ccxt_urls()
+    return {"binance": {"urls": urls, "options": options, "transport": transport, "client": CLIENT}}
 
 
 def make_factory(simulator: Simulator, transport: str = "poll", **given: object) -> CollectorFactory:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from collection.backoff import HEALTHY, LONGEST, Backoff
 from collection.clients.ccxt_errors import dial_error, is_network_error, sorted_error
-from collection.clients.ccxt_stream import CCXTTradeStream
 from collection.clients.ccxt_subscription import Subscription
+from collection.clients.queued_stream import QueuedStream
 from collection.errors import CollectionError, RetryLater
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ class Recovery:
             one.fail(RetryLater(f"{self._exchange}: {one.market}: no connection for {PATIENCE:g} s: {why}"))
         self.have_patience(one)
 
-    def renew(self, stream: CCXTTradeStream) -> None:
+    def renew(self, stream: QueuedStream) -> None:
         """Let all markets of the stream's socket connect anew: ccxt would not subscribe again over the same one."""
         one = self._subscriptions.get(stream.market)
         for socket in one.sockets - self._renewing if one else ():

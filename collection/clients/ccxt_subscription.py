@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
-from collection.clients.ccxt_stream import CCXTTradeStream
+from collection.clients.queued_stream import QueuedStream
 from collection.errors import CollectionError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class Subscription:
 
     def __init__(self, market: str) -> None:
         self.market = market
-        self.streams: list[CCXTTradeStream] = []
+        self.streams: list[QueuedStream] = []
         self.due = False
         self.alone = False
         """Whether it is not subscribed together with others any more, as something of that was refused."""

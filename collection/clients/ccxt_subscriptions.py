@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from collection.clients.ccxt_delivery import Delivery
 from collection.clients.ccxt_leaving import Leaving
 from collection.clients.ccxt_recovery import Recovery
-from collection.clients.ccxt_stream import CCXTTradeStream
 from collection.clients.ccxt_subscription import TOGETHER, Places, Subscription, asking, batch_size
+from collection.clients.queued_stream import QueuedStream
 from collection.errors import ConfigurationError, RetryLater
 from collection.records import Trade
 
@@ -61,9 +61,9 @@ class Subscriptions:
         self.take, self.unreadable = delivery.take, delivery.unreadable
         self.begin_message, self.end_message = delivery.begin_message, delivery.end_message
 
-    def open(self, market: str) -> CCXTTradeStream:
+    def open(self, market: str) -> QueuedStream:
         """Listen to a market."""
-        stream = CCXTTradeStream(f"trades:{self._exchange}:{market}", market, self._recovery.renew, self._leave)
+        stream = QueuedStream(f"trades:{self._exchange}:{market}", market, self._recovery.renew, self._leave)
         one = self._subscriptions.get(market)
         if one is None:
             one = self._subscriptions[market] = Subscription(market)
@@ -214,7 +214,7 @@ class Subscriptions:
 
     # Leaving
 
-    async def _leave(self, stream: CCXTTradeStream) -> None:
+    async def _leave(self, stream: QueuedStream) -> None:
         one = self._subscriptions.get(stream.market)
         if one is None or stream not in one.streams:
             return

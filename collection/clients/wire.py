@@ -110,6 +110,8 @@ class Wire(ABC):
     socket: ClassVar[str]
     """The address of the WebSocket."""
     socket_key: ClassVar[Sequence[str]]
+    socket_path: ClassVar[str] = ""
+    """What is added to that address."""
     ping: ClassVar[bytes | None] = None
     """What the exchange wants to be sent now and then, where a ping of the WebSocket protocol is not enough."""
 

@@ -42,7 +42,7 @@ class TradesReader:
     @property
     def client(self) -> CEXClient:
         """The client of the exchange, to be asked for within the event loop."""
-        return self._clients.get(self._exchange)
+        return self._clients.get(self._exchange, self.market)
 
     @property
     def has_past(self) -> bool:

@@ -15,6 +15,7 @@ import pytest
 from collection.audit import certify
 from collection.certificate import Dropped, Span
 from collection.clients.ccxt_client import CCXTClient
+from collection.clients.native_client import NativeClient
 from collection.comparison import differences
 from collection.data_collectors import CollectorFactory
 from collection.errors import ConfigurationError, RetryLater
@@ -24,6 +25,7 @@ from collection.settings import ExchangeSettings, current
 from collection.simulator import Simulator
 from collection.storage import Covers, DataCollectionStorage, Interval, MemoryStorage
 from collection.storage.days import DAY_MS, day_start
+from tests import simulation
 from tests.conftest import trade
 from tests.simulation import AT_ONCE, KEY, MARKET, make_collector, make_factory, make_tape, until
 from workers.lease import Lease
@@ -283,16 +285,16 @@ async def test_a_market_where_nothing_was_traded_since_asks_little_and_stores_no
         put(storage, published[:10], (first - 1, first + 9))
         storage.drop_before(KEY, published[-1].timestamp + DAY_MS)
         requests = 0
-        client = factory.clients.get("binance")
-        assert isinstance(client, CCXTClient)
-        fetch = client._fetch
+        client = factory.clients.get("binance", MARKET)
+        assert isinstance(client, NativeClient)
+        get = client._history._get
 
         async def counted(*given: object) -> object:
             nonlocal requests
             requests += 1
-            return await fetch(*given)  # type: ignore[arg-type]
+            return await get(*given)  # type: ignore[arg-type]
 
-        client._fetch = counted  # type: ignore[assignment]
+        client._history._get = counted  # type: ignore[assignment]
         await make_collector(factory).run(storage)
         await factory.clients.close()
     assert storage.fetch(KEY) == []
@@ -302,11 +304,15 @@ async def test_a_market_where_nothing_was_traded_since_asks_little_and_stores_no
 
 
 async def test_by_time_as_well_reading_goes_on_from_what_is_kept(
-    make: Callable[..., CollectorFactory], aged: Simulator, storage: DataCollectionStorage
+    make: Callable[..., CollectorFactory],
+    aged: Simulator,
+    storage: DataCollectionStorage,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(simulation, "CLIENT", "ccxt")
     published = aged.published(MARKET)
     factory = make()
-    factory.clients._clients["binance"] = ByTime(factory.settings.exchange("binance"))
+    factory.clients._clients["binance", False] = ByTime(factory.settings.exchange("binance"))
     intervals = [Interval(published[0].timestamp - 1, published[99].timestamp - 1)]
     storage.store_batch(KEY, [(one.timestamp, one) for one in published[:100]], Covers("time", intervals))
     storage.flush()

@@ -13,7 +13,7 @@ import ccxt
 import ccxt.pro
 import pytest
 
-from collection.clients import ccxt_recovery, ccxt_socket, ccxt_stream
+from collection.clients import ccxt_recovery, ccxt_socket, queued_stream
 from collection.clients.base import Live, Refused, Start, TradeStream
 from collection.clients.ccxt_client import CCXTClient
 from collection.clients.ccxt_exchange import make_exchange
@@ -195,13 +195,13 @@ async def test_two_markets_that_trade_together_both_come() -> None:
 
 
 async def test_of_what_waits_for_too_long_the_consumer_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ccxt_stream, "MOST_WAITING", 100)
+    monkeypatch.setattr(queued_stream, "MOST_WAITING", 100)
     async with (
         Simulator(markets=[BTC], rate=500) as simulator,
         simulated_client(simulator) as client,
         client.stream_trades(BTC) as stream,
     ):
-        assert isinstance(stream, ccxt_stream.CCXTTradeStream)
+        assert isinstance(stream, queued_stream.QueuedStream)
         assert (await stream.next()).fresh
         first = (await stream.next()).trades[0]
         await until(lambda: stream.dropped > 100)

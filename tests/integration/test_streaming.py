@@ -17,6 +17,7 @@ from collection.records import Trade
 from collection.simulator import Simulator
 from collection.storage import Covers, DataCollectionStorage, Interval, MemoryStorage, RedisStorage
 from collection.storage.redis_server import connect
+from tests import simulation
 from tests.simulation import make_factory, make_tape, until
 
 MARKET = "AAA/USDT"
@@ -66,6 +67,12 @@ def _complete(storage: DataCollectionStorage, key: str, published: list[Trade]) 
     return len(coverage.intervals) == 1 and coverage.intervals[0].after <= first and coverage.intervals[0].upto >= last
 
 
+@pytest.fixture(autouse=True, params=["auto", "ccxt"])
+def client(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both clients behave alike."""
+    monkeypatch.setattr(simulation, "CLIENT", request.param)
+
+
 @pytest.fixture
 def memory() -> MemoryStorage:
     return MemoryStorage()
@@ -76,6 +83,7 @@ async def test_history_and_live_trades_join_through_cuts_and_repetitions(
     by: str, memory: MemoryStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if by == "time":
+        monkeypatch.setattr(simulation, "CLIENT", "ccxt")
         monkeypatch.setattr(ccxt_client, "ID_PAGING", {})
     faults = {"disconnect_every": 1.5, "repeat": 0.2, "reorder": 0.2}
     async with Simulator(markets=[MARKET], rate=100, faults=faults) as simulator:
@@ -103,7 +111,7 @@ async def test_live_trades_are_not_held_for_ever_while_the_past_cannot_be_read(
     monkeypatch.setattr(live_trades, "HOLD", 0.5)
     async with Simulator(markets=[MARKET], rate=50) as simulator:
         factory = make_factory(simulator, "stream")
-        await factory.clients.get("binance").fetch_trades(MARKET, Start("now"))  # loads the markets
+        await factory.clients.get("binance", MARKET).fetch_trades(MARKET, Start("now"))  # loads the markets
         await until(lambda: len(simulator.published(MARKET)) > 20)
         simulator.faults.set({"garbage": 1})
         async with streaming(factory, memory):
@@ -185,7 +193,7 @@ async def test_a_history_whose_reading_never_began_is_read_by_the_next_run(
     monkeypatch.setattr(live_trades, "HOLD", 10.0 if held else 0.3)
     async with Simulator(markets=[MARKET], rate=100) as simulator:
         factory = make_factory(simulator, "stream")
-        await factory.clients.get("binance").fetch_trades(MARKET, Start("now"))  # loads the markets
+        await factory.clients.get("binance", MARKET).fetch_trades(MARKET, Start("now"))  # loads the markets
         await until(lambda: len(simulator.published(MARKET)) > 100)
         simulator.faults.set({"garbage": 1})
         collector = factory.build(KEY)
@@ -207,7 +215,7 @@ async def test_a_run_that_fails_before_it_is_joined_never_says_that_it_delivers(
     """Else a successor would take the lease from one that does deliver."""
     async with Simulator(markets=[MARKET], rate=100) as simulator:
         factory = make_factory(simulator, "stream")
-        factory.clients.get("binance").fetch_trades = _forbidden  # type: ignore[method-assign]
+        factory.clients.get("binance", MARKET).fetch_trades = _forbidden  # type: ignore[method-assign]
         collector = factory.build(KEY)
         told = asyncio.ensure_future(collector.ready.wait())
         with pytest.raises(ConfigurationError, match="no permission"):

@@ -1,4 +1,4 @@
-"""The live trades of one market: what ccxt read of them waits here for the collector."""
+"""The live trades of one market: what was read of them waits here for the collector."""
 
 from __future__ import annotations
 
@@ -13,19 +13,21 @@ from collection.records import Trade
 
 log = logging.getLogger(__name__)
 
+SETTLING = 0.02
+"""Seconds that what came waits for more: waking the collector for each trade would cost more than the trade."""
 MOST_WAITING = 50_000
 """Trades that wait for a collector that is busy; of more, all are dropped and read over REST."""
 
 
-class CCXTTradeStream(TradeStream):
+class QueuedStream(TradeStream):
     """A queue between the socket, that never waits, and the collector."""
 
     def __init__(
         self,
         name: str,
         market: str,
-        renew: Callable[[CCXTTradeStream], None],
-        close: Callable[[CCXTTradeStream], Awaitable[None]],
+        renew: Callable[[QueuedStream], None],
+        close: Callable[[QueuedStream], Awaitable[None]],
     ) -> None:
         self.market = market
         self.dropped = 0
@@ -38,10 +40,12 @@ class CCXTTradeStream(TradeStream):
         self._waiting = 0
         self._failure: CollectionError | None = None
         self._came = asyncio.Event()
+        self._waking: asyncio.TimerHandle | None = None
+        self._loop = asyncio.get_running_loop()
         self._closed = False
 
     def __repr__(self) -> str:
-        return f"CCXTTradeStream({self._name})"
+        return f"QueuedStream({self._name})"
 
     async def next(self) -> Live:
         while not self._closed:
@@ -84,6 +88,11 @@ class CCXTTradeStream(TradeStream):
             return
         self._trades += trades
         self._refused += refused
+        if self._waking is None:
+            self._waking = self._loop.call_later(SETTLING, self._wake)
+
+    def _wake(self) -> None:
+        self._waking = None
         self._came.set()
 
     def mark_fresh(self) -> None:

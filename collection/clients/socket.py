@@ -1,0 +1,247 @@
+"""One WebSocket to an exchange: connected again when it breaks, with the markets that are listened to over it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from picows import (
+    WSAutoPingStrategy,
+    WSError,
+    WSFrame,
+    WSHandshakeError,
+    WSListener,
+    WSMsgType,
+    WSTransport,
+    ws_connect,
+)
+
+from collection.clients.answers import in_short, status_error
+from collection.clients.budget import LocalBudget
+from collection.clients.wire import Event, Leaving, Rejected, Subscribed, Trades, Unread
+from collection.clock import now
+from collection.errors import CollectionError, RetryLater
+
+if TYPE_CHECKING:
+    from collection.clients.sockets import Sockets
+
+log = logging.getLogger(__name__)
+_every_connection = logging.getLogger(f"{__name__}.picows")
+_every_connection.setLevel(logging.WARNING)
+
+CONNECTING = 10.0
+"""Seconds for a connection and its handshake."""
+IDLE, ANSWER = 10.0, 5.0
+"""Seconds without a byte after which a ping is sent, and those that its answer may take."""
+KEEP_ALIVE = 15.0
+"""Seconds between two messages of the exchange's own kind of ping."""
+TOGETHER = 0.05
+"""Seconds within which subscriptions that are asked for are sent as one."""
+ANSWERED = 10.0
+"""Seconds within which an exchange answers to a subscription."""
+PATIENCE = 20.0
+"""Seconds without a connection after which streams fail."""
+LARGEST = 64 * 1024 * 1024
+"""Bytes of one message."""
+
+
+class Socket(WSListener):
+    """The markets in `wanted`, by symbol, over one connection; lives as long as there are any."""
+
+    def __init__(self, pool: Sockets) -> None:
+        self.wanted: dict[str, None] = {}
+        self._pool, self._wire = pool, pool.wire
+        self._loop = asyncio.get_running_loop()
+        self._transport: WSTransport | None = None
+        self._live: set[str] = set()
+        self._asked: dict[int, list[str]] = {}  # what is not answered yet, by the request's number
+        self._asked_at: dict[int, float] = {}
+        self._alone: set[str] = set()  # not subscribed together with others any more, as something of that was refused
+        self._number = 0
+        self._todo = asyncio.Event()
+        self._parts: list[bytes] = []  # of a message in several frames
+        self._task = asyncio.create_task(self._run())
+
+    def add(self, symbol: str) -> None:
+        """Listen to a market as well."""
+        self.wanted[symbol] = None
+        self._todo.set()
+
+    def remove(self, symbol: str) -> None:
+        """Do not listen to it any more; ends with its last one."""
+        self.wanted.pop(symbol, None)
+        self._alone.discard(symbol)
+        self._todo.set()
+
+    def brings(self, symbol: str) -> bool:
+        """Whether a market is subscribed."""
+        return symbol in self._live
+
+    async def close(self) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        down_since = self._loop.time()
+        try:
+            while self.wanted:
+                try:
+                    await self._pool.dialling.wait()
+                    transport = await self._connect()
+                except RetryLater as error:
+                    self._pool.dialling.failed(error)
+                    if error.after or self._loop.time() - down_since > PATIENCE:
+                        self._pool.fail(self.wanted, error)
+                    continue
+                connected = self._loop.time()
+                await self._serve(transport)
+                down_since = self._loop.time()
+                if self.wanted:
+                    self._pool.dialling.broke(down_since - connected)
+        finally:
+            self._pool.forget(self)
+
+    async def _connect(self) -> WSTransport:
+        pool = self._pool
+        try:
+            async with asyncio.timeout(CONNECTING):
+                transport, _ = await ws_connect(
+                    lambda: self,
+                    pool.address,
+                    websocket_handshake_timeout=CONNECTING,
+                    enable_auto_ping=True,
+                    auto_ping_idle_timeout=IDLE,
+                    auto_ping_reply_timeout=ANSWER,
+                    auto_ping_strategy=WSAutoPingStrategy.PING_WHEN_IDLE,
+                    max_frame_size=LARGEST,
+                    logger_name=_every_connection,
+                    proxy=pool.proxy,
+                )
+                return transport
+        except WSHandshakeError as error:
+            if error.response is None:
+                raise RetryLater(f"{pool.exchange}: {in_short(error)}") from None
+            status, headers = int(error.response.status), dict(error.response.headers.items())
+            raise status_error(pool.exchange, status, headers, " to a WebSocket's handshake") from None
+        except TimeoutError:
+            raise RetryLater(f"{pool.exchange}: no connection within {CONNECTING:g} s") from None
+        except (OSError, WSError, ValueError) as error:  # ValueError: a proxy that can't be used
+            raise RetryLater(f"{pool.exchange}: no connection: {in_short(error)}") from None
+
+    async def _serve(self, transport: WSTransport) -> None:
+        """Keep the subscriptions what they should be until the connection ends."""
+        self._transport = transport
+        ended = asyncio.ensure_future(transport.wait_disconnected())
+        keeping = asyncio.create_task(self._keep(transport))
+        try:
+            await asyncio.wait([ended, keeping], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            transport.disconnect(graceful=False)
+            keeping.cancel()
+            await asyncio.gather(ended, keeping, return_exceptions=True)
+            self._transport = None
+            self._pool.lost(self.wanted)
+            self._live, self._asked, self._asked_at, self._parts = set(), {}, {}, []
+
+    async def _keep(self, transport: WSTransport) -> None:
+        messages = LocalBudget(self._wire.limits.messages)
+        pinged = self._loop.time()
+        self._todo.set()
+        while self.wanted:
+            if self._todo.is_set():
+                self._todo.clear()
+                await asyncio.sleep(TOGETHER)
+                await self._unsubscribe(transport, messages)
+                await self._subscribe(transport, messages)
+            waiting = [at + ANSWERED for number, at in self._asked_at.items() if number in self._asked]
+            due = min([pinged + KEEP_ALIVE, *waiting])
+            try:
+                async with asyncio.timeout_at(due):
+                    await self._todo.wait()
+            except TimeoutError:
+                if self._loop.time() >= min(waiting, default=due + 1):
+                    log.warning("%s: a request to subscribe is not answered", self._pool.exchange)
+                    return
+                pinged = self._loop.time()
+                if self._wire.ping is not None:
+                    transport.send(WSMsgType.TEXT, self._wire.ping)
+
+    async def _subscribe(self, transport: WSTransport, messages: LocalBudget) -> None:
+        asked = {symbol for symbols in self._asked.values() for symbol in symbols}
+        new = [symbol for symbol in self.wanted if symbol not in self._live and symbol not in asked]
+        together = [symbol for symbol in new if symbol not in self._alone]
+        size = self._wire.limits.together
+        batches = [together[at : at + size] for at in range(0, len(together), size)]
+        for batch in batches + [[symbol] for symbol in new if symbol in self._alone]:
+            await messages.take()
+            self._number += 1
+            self._asked[self._number], self._asked_at[self._number] = batch, self._loop.time()
+            transport.send(WSMsgType.TEXT, self._wire.subscribe(batch, self._number))
+
+    async def _unsubscribe(self, transport: WSTransport, messages: LocalBudget) -> None:
+        old, size = [symbol for symbol in self._live if symbol not in self.wanted], self._wire.limits.together
+        for batch in [old[at : at + size] for at in range(0, len(old), size)]:
+            await messages.take()
+            self._live.difference_update(batch)
+            self._number += 1
+            transport.send(WSMsgType.TEXT, self._wire.unsubscribe(batch, self._number))
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        """Take a message: called by picows."""
+        kind = frame.msg_type
+        if kind not in (WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CONTINUATION):
+            return
+        message = frame.get_payload_as_bytes()
+        if not frame.fin or self._parts:
+            self._parts.append(message)
+            if not frame.fin:
+                return
+            message, self._parts = b"".join(self._parts), []
+        event = self._wire.hear(message, now())
+        if type(event) is Trades:
+            self._pool.deliver(event)
+        elif event is not None:
+            self._take(event)
+
+    def _take(self, event: Event) -> None:
+        match event:
+            case Subscribed():
+                self._subscribed(self._answered(event.symbols, event.request))
+            case Rejected():
+                self._rejected(event.error, event.symbols, self._answered(event.symbols, event.request))
+            case Unread():
+                self._pool.unread(event, self.wanted)
+            case Leaving():
+                log.info("%s: connecting anew: %s", self._pool.exchange, event.reason)
+                if self._transport is not None:
+                    self._transport.disconnect()
+            case Trades():
+                self._pool.deliver(event)
+
+    def _answered(self, symbols: Sequence[str], request: int | None) -> list[str]:
+        """Return whose answer it is, and note that it is answered."""
+        meant = list(symbols) or self._asked.get(request or -1, [])
+        for number, asked in list(self._asked.items()):
+            self._asked[number] = [symbol for symbol in asked if symbol not in meant]
+            if not self._asked[number]:
+                del self._asked[number]
+        return meant
+
+    def _subscribed(self, symbols: Sequence[str]) -> None:
+        new = [symbol for symbol in symbols if symbol in self.wanted and symbol not in self._live]
+        self._live.update(symbols)
+        self._pool.dialling.succeeded()
+        self._pool.subscribed(new)
+        if any(symbol not in self.wanted for symbol in symbols):
+            self._todo.set()
+
+    def _rejected(self, error: CollectionError, named: Sequence[str], symbols: Sequence[str]) -> None:
+        if named or len(symbols) == 1:
+            self._pool.fail(symbols, error)
+        elif symbols:  # one of several is wrong, and the others should not suffer
+            self._alone.update(symbols)
+            self._todo.set()
+        else:
+            log.warning("%s: %s", self._pool.exchange, error)
