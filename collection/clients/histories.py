@@ -108,14 +108,16 @@ class _FoundById(NumberedTrades):
         low, high = 0, max(newest.ids, default=-1)
         if newest.trades and newest.trades[-1].timestamp < timestamp:
             return high + 1
+        found = max(high, 0)
         while low < high:
             middle = (low + high) // 2
             trade = await self._near(symbol, middle)
             if trade is None or trade.timestamp < timestamp:
                 low = max(middle, int(trade.id) if trade else 0) + 1
             else:
-                high = middle
-        return max(low, 0)
+                found = int(trade.id)
+                high = min(middle, found)
+        return found
 
     @abstractmethod
     async def _near(self, symbol: str, id: int) -> Trade | None:
