@@ -8,12 +8,10 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
-import msgspec
-
 from collection.clients.answers import in_short
 from collection.clients.base import Cursor, Page, Refused, Start
 from collection.clients.paging import covered_ids, covered_times
-from collection.clients.wire import Request, Wire
+from collection.clients.wire import UNREADABLE, Request, Wire
 from collection.clock import now
 from collection.errors import RetryLater
 from collection.records import Trade
@@ -64,7 +62,7 @@ class History(ABC):
         body = await self._get(self._wire.ask(symbol, at, limit or self._size))
         try:
             return Rows(*self._wire.read_page(body, symbol, now()))
-        except (msgspec.MsgspecError, ValueError, TypeError, LookupError, ArithmeticError) as error:
+        except UNREADABLE as error:
             raise RetryLater(f"{self._wire.exchange}: an answer that can't be read: {in_short(error)}") from None
 
 

@@ -9,15 +9,13 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import msgspec
-
 from collection.clients.answers import in_short
 from collection.clients.base import CEXClient, Cursor, Page, Start, TradeStream
 from collection.clients.budget import Budget, Rate
 from collection.clients.histories import history_of
 from collection.clients.rest import Rest
 from collection.clients.sockets import Sockets
-from collection.clients.wire import Wire
+from collection.clients.wire import UNREADABLE, Wire
 from collection.errors import ConfigurationError, RetryLater
 from collection.settings import ExchangeSettings
 
@@ -79,7 +77,7 @@ class NativeClient(CEXClient):
                 body = await self._rest.get(listing)
                 try:
                     self._wire.learn(body)
-                except (msgspec.MsgspecError, ValueError, TypeError, LookupError) as error:
+                except UNREADABLE as error:
                     raise RetryLater(f"{self.exchange}: an answer that can't be read: {in_short(error)}") from None
                 self._listed = time.monotonic()
         return symbol

@@ -19,6 +19,16 @@ FUTURE_MS = 60_000
 """A trade further ahead of this machine's clock is refused."""
 SHOWN = 500
 """Characters of what can't be read that are kept."""
+UNREADABLE = (
+    msgspec.MsgspecError,
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
+    RecursionError,
+)
+"""What reading a message or an answer of an unknown form may raise."""
 _Row = TypeVar("_Row")
 
 
@@ -131,15 +141,14 @@ class Wire(ABC):
     def read(self, message: bytes, received: int) -> Event | None:
         """Read a message; None where it says nothing of interest (a heartbeat, an answer to `ping` or `unsubscribe`).
 
-        `received` is the time of receipt in Unix milliseconds. Raises msgspec.MsgspecError, ValueError, TypeError,
-        LookupError or ArithmeticError for one that can't be read: use `hear`.
+        `received` is the time of receipt in Unix milliseconds. What can't be read raises one of UNREADABLE: use `hear`.
         """
 
     def hear(self, message: bytes, received: int) -> Event | None:
         """As `read`, but returns what can't be read as Unread, and never raises."""
         try:
             return self.read(message, received)
-        except (msgspec.MsgspecError, ValueError, TypeError, LookupError, ArithmeticError) as error:
+        except UNREADABLE as error:
             text = bytes(message[:SHOWN]).decode(errors="replace")
             return Unread(text, f"{type(error).__name__}: {error}", self._symbol_in(message))
 
@@ -150,7 +159,7 @@ class Wire(ABC):
     def _symbol_in(self, message: bytes) -> str:
         try:
             symbol = self.symbol_of(msgspec.json.decode(message))
-        except (msgspec.MsgspecError, ValueError, TypeError, LookupError):
+        except UNREADABLE:
             return ""
         return symbol if isinstance(symbol, str) else ""
 
@@ -215,7 +224,7 @@ def read_rows(
     for raw in rows:
         try:
             one = trade(decoder.decode(raw))
-        except (msgspec.MsgspecError, ValueError, TypeError, ArithmeticError) as error:
+        except UNREADABLE as error:
             refused.append(_refused("unreadable", raw, "", f" ({error})"))
             continue
         if (reason := objection(one)) is None:

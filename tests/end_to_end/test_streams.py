@@ -98,7 +98,7 @@ async def test_what_cannot_be_streamed_for_long_is_polled(
     streaming.variables["COLLECTION_EXCHANGES"] = blocked
     worker = streaming.worker()
     streaming.streams("s1")
-    await until(lambda: assignments.view().workers, 10)  # where nobody takes streams they are polled at once
+    await until(lambda: bool(assignments.view().workers), 10)  # where nobody takes streams they are polled at once
     streaming.beat()
     await until(lambda: KEY in assignments.view().leases and assignments.view().leases[KEY].failing > 0, 60)
     assert not store.fetch(KEY)
