@@ -31,7 +31,9 @@ class Clients:
         if (exchange, native) not in self._clients:
             settings = self._settings.exchange(exchange)
             made = (
-                NativeClient(WIRES[exchange](), settings, self._budgets) if native else CCXTClient(exchange, settings)
+                NativeClient(WIRES[exchange](), settings, self._budgets)
+                if native
+                else CCXTClient(exchange, settings, self._budgets)
             )
             self._clients[exchange, native] = made
         return self._clients[exchange, native]

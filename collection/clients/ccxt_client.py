@@ -6,13 +6,14 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple, cast
 
 from collection.clients.base import CEXClient, Cursor, Page, Refused, Start, TradeStream
+from collection.clients.budget import Budget, LocalBudget, Rate
 from collection.clients.ccxt_errors import sorted_error
-from collection.clients.ccxt_exchange import make_exchange, read_trades
+from collection.clients.ccxt_exchange import make_exchange, read_trades, wait_for
 from collection.clients.ccxt_subscriptions import Subscriptions
 from collection.clients.paging import covered_ids, covered_times
 from collection.clock import now
@@ -54,11 +55,14 @@ ID_PAGING = {
 class CCXTClient(CEXClient):
     """One exchange through ccxt; connects with its first call."""
 
-    def __init__(self, exchange: str, settings: ExchangeSettings) -> None:
+    def __init__(
+        self, exchange: str, settings: ExchangeSettings, budgets: Callable[[str, Rate], Budget] | None = None
+    ) -> None:
         self.exchange = exchange
         self._paging = ID_PAGING.get(exchange)
         self.by = "id" if self._paging else "time"
         self._settings = settings
+        self._budgets = budgets or (lambda _, rate: LocalBudget(rate))
         self._ccxt: Any = None
         self._loaded = 0.0
         self._loading = asyncio.Lock()
@@ -166,6 +170,7 @@ class CCXTClient(CEXClient):
         async with self._loading, self._errors():
             if self._ccxt is None:
                 self._ccxt = await asyncio.to_thread(make_exchange, self.exchange, self._settings)
+                wait_for(self._budgets, self._ccxt)
             known = self._ccxt.markets and market in self._ccxt.markets
             if not known and (not self._loaded or time.monotonic() > self._loaded + RELOAD):
                 await self._ccxt.load_markets(bool(self._loaded))

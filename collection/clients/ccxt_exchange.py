@@ -8,6 +8,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple
 
 from collection.clients.base import Refused
+from collection.clients.budget import Budget, Rate
 from collection.clients.ccxt_import import exchange_class
 from collection.errors import RecordRefused
 from collection.names import streams_trades
@@ -86,6 +87,21 @@ def make_exchange(exchange: str, settings: ExchangeSettings) -> Any:
     # ccxt's parser makes floats of numbers: digits are lost, and ids of more than 64 bits become one another.
     made.on_json_response = lambda text: json.loads(text, parse_float=str)
     return made
+
+
+def wait_for(budgets: Callable[[str, Rate], Budget], made: Any) -> None:
+    """Have each request of ccxt's object wait for a budget: its own throttle knows of no other process.
+
+    ccxt's `rateLimit` is in milliseconds for each unit of cost.
+    """
+    seconds = made.rateLimit / 1000
+    units = max(1.0, 1 / seconds)  # a second's, or one
+    budget = budgets(f"{made.id}:ccxt", Rate(units, units * seconds))
+
+    async def throttle(cost: float | None = None) -> None:
+        await budget.take(1.0 if cost is None else cost)
+
+    made.throttle = throttle
 
 
 def read_trades(rows: Iterable[Any], market: str, received: int, numbered: bool) -> tuple[list[Trade], list[Refused]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -155,18 +156,23 @@ class Socket(WSListener):
                 await asyncio.sleep(TOGETHER)
                 await self._unsubscribe(transport, messages)
                 await self._subscribe(transport, messages)
-            waiting = [at + ANSWERED for number, at in self._asked_at.items() if number in self._asked]
-            due = min([pinged + KEEP_ALIVE, *waiting])
             try:
-                async with asyncio.timeout_at(due):
+                async with asyncio.timeout_at(min(pinged + KEEP_ALIVE, self._answer_due)):
                     await self._todo.wait()
             except TimeoutError:
-                if self._loop.time() >= min(waiting, default=due + 1):
+                if self._loop.time() >= self._answer_due:
                     log.warning("%s: a request to subscribe is not answered", self._pool.exchange)
                     return
+                if self._loop.time() < pinged + KEEP_ALIVE:
+                    continue
                 pinged = self._loop.time()
                 if self._wire.ping is not None:
                     transport.send(WSMsgType.TEXT, self._wire.ping)
+
+    @property
+    def _answer_due(self) -> float:
+        """When the next answer should have come at the latest."""
+        return min((self._asked_at[number] + ANSWERED for number in self._asked), default=math.inf)
 
     async def _subscribe(self, transport: WSTransport, messages: LocalBudget) -> None:
         asked = {symbol for symbols in self._asked.values() for symbol in symbols}
