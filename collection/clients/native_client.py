@@ -6,7 +6,8 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from collection.clients.answers import in_short
@@ -51,10 +52,12 @@ class NativeClient(CEXClient):
         return f"NativeClient({self.exchange!r})"
 
     async def fetch_trades(self, market: str, after: Cursor | Start) -> Page:
-        return await self._history.page(await self._symbol(market), after)
+        with _about(market):
+            return await self._history.page(await self._symbol(market), after)
 
     async def first_since(self, market: str, timestamp: int) -> int:
-        return await self._history.first_since(await self._symbol(market), timestamp)
+        with _about(market):
+            return await self._history.first_since(await self._symbol(market), timestamp)
 
     def stream_trades(self, market: str) -> TradeStream:
         if self._sockets is None:
@@ -94,6 +97,15 @@ class NativeClient(CEXClient):
         self.unreadable.append(text)
         if self.unreadable_count <= SHOWN or self.unreadable_count % NOW_AND_THEN == 0:
             log.warning("%s: message %d that can't be read (%s): %s", self.exchange, self.unreadable_count, error, text)
+
+
+@contextmanager
+def _about(market: str) -> Iterator[None]:
+    """Name the market in what is wrong with the configuration: the exchange does not."""
+    try:
+        yield
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{error}: {market}") from None
 
 
 def _address(urls: Mapping[str, Any], keys: Sequence[str], default: str) -> str:

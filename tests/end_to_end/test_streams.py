@@ -50,7 +50,7 @@ async def test_status_shows_streams_and_what_is_wrong_and_the_feeds_file_is_foll
     out = collection("status").stdout
     assert re.search(r"s1@\S+ +1 +\d+", out)
     assert re.search(rf"{KEY} +running +s1@", out)
-    assert re.search(r"trades:binance:NONE/SUCH +failed +s1@.* market symbol NONE/SUCH", out)
+    assert re.search(r"trades:binance:NONE/SUCH +failed +s1@.* Invalid symbol.*: NONE/SUCH", out)
     write_feeds("BBB/USDT")
     await until(lambda: len(store.fetch("trades:binance:BBB/USDT")) > 50, 40)
     await until(lambda: assignments.view().leases[KEY].state == "stopped", 10)
