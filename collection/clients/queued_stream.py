@@ -14,7 +14,7 @@ from collection.records import Trade
 log = logging.getLogger(__name__)
 
 SETTLING = 0.02
-"""Seconds that what came waits for more: waking the collector for each trade would cost more than the trade."""
+"""Seconds that what came waits for more, as a rule: waking the collector for each trade costs more than the trade."""
 MOST_WAITING = 50_000
 """Trades that wait for a collector that is busy; of more, all are dropped and read over REST."""
 
@@ -28,12 +28,13 @@ class QueuedStream(TradeStream):
         market: str,
         renew: Callable[[QueuedStream], None],
         close: Callable[[QueuedStream], Awaitable[None]],
+        settling: float = SETTLING,
     ) -> None:
         self.market = market
         self.dropped = 0
         """Trades that were dropped because the collector was too busy for too long."""
         self._name = name
-        self._renew, self._close = renew, close
+        self._renew, self._close, self._settling = renew, close, settling
         self._ended: deque[Live] = deque()  # what came before the last mark, and the marks
         self._trades: list[Trade] = []
         self._refused: list[Refused] = []
@@ -88,8 +89,10 @@ class QueuedStream(TradeStream):
             return
         self._trades += trades
         self._refused += refused
-        if self._waking is None:
-            self._waking = self._loop.call_later(SETTLING, self._wake)
+        if not self._settling:
+            self._came.set()
+        elif self._waking is None:
+            self._waking = self._loop.call_later(self._settling, self._wake)
 
     def _wake(self) -> None:
         self._waking = None

@@ -7,55 +7,15 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 
-from collection.backoff import HEALTHY, LONGEST, Backoff
 from collection.clients.base import Refused
 from collection.clients.budget import Budget
+from collection.clients.dialling import Dialling
 from collection.clients.queued_stream import QueuedStream
 from collection.clients.socket import Socket
 from collection.clients.wire import Trades, Unread, Wire
 from collection.errors import CollectionError
 
 log = logging.getLogger(__name__)
-
-LIVED = 2.0
-"""Seconds after which a connection that breaks shows that others can be had: the next is tried within as long."""
-
-
-class Dialling:
-    """When the next connection may be tried: one budget and one backoff for all sockets of an exchange."""
-
-    def __init__(self, exchange: str, budget: Budget) -> None:
-        self._exchange, self._budget = exchange, budget
-        self._backoff = Backoff()
-        self._not_before = 0.0
-
-    async def wait(self) -> None:
-        """Return when a connection may be tried."""
-        while True:
-            left = self._not_before - asyncio.get_running_loop().time()
-            if left <= 0:
-                break
-            await asyncio.sleep(left)
-        await self._budget.take()
-
-    def failed(self, error: CollectionError) -> None:
-        """None could be made."""
-        after: float | None = getattr(error, "after", None)
-        self._pause(max(self._backoff.next(), after or 0.0), str(error))
-
-    def broke(self, lived: float) -> None:
-        """One ended after so many seconds."""
-        if lived >= HEALTHY:
-            self._backoff.reset()
-        self._pause(min(self._backoff.next(), LONGEST if lived < LIVED else lived), "the connection broke")
-
-    def succeeded(self) -> None:
-        """One brings what it should."""
-        self._not_before = 0.0
-
-    def _pause(self, seconds: float, why: str) -> None:
-        log.warning("%s: %s; connecting in %.1f s", self._exchange, why, seconds)
-        self._not_before = max(self._not_before, asyncio.get_running_loop().time() + seconds)
 
 
 class Sockets:
@@ -69,8 +29,8 @@ class Sockets:
         connections: Budget,
         unread: Callable[[str, str], None],
     ) -> None:
-        self.wire, self.exchange, self.address, self.proxy = wire, wire.exchange, address, proxy
-        self.dialling = Dialling(wire.exchange, connections)
+        self.wire, self.exchange = wire, wire.exchange
+        self.dialling = Dialling(wire.exchange, address, proxy, connections)
         self._unread = unread
         self._streams: defaultdict[str, list[QueuedStream]] = defaultdict(list)
         self._sockets: list[Socket] = []
@@ -79,7 +39,7 @@ class Sockets:
     def open(self, market: str) -> QueuedStream:
         """Listen to a market."""
         symbol = self.wire.symbol(market)
-        stream = QueuedStream(f"{self.exchange} {market}", symbol, self._renew, self._close)
+        stream = QueuedStream(f"{self.exchange} {market}", symbol, self._renew, self._close, settling=0.0)
         self._streams[symbol].append(stream)
         if symbol not in self._places:
             self._place(symbol)

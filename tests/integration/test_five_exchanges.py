@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from collection.audit import certify
-from collection.clients import sockets
+from collection.clients import dialling
 from collection.clients.native_client import NativeClient
 from collection.clients.wires import WIRES
 from collection.comparison import differences
@@ -83,7 +83,7 @@ async def all_proven(memory: MemoryStorage, exchange: str, simulator: Simulator)
 async def test_whatever_is_cut_repeated_and_reordered_certificates_equal_the_truth(
     exchange: str, memory: MemoryStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sockets, "LIVED", 0.5)
+    monkeypatch.setattr(dialling, "LIVED", 0.5)
     async with Simulator(protocol=exchange, markets=MARKETS, rate=RATE.get(exchange, 100)) as simulator:
         await until(lambda: all(len(simulator.published(market)) > 30 for market in MARKETS))
         async with collecting(exchange, simulator, memory):

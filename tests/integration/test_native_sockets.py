@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_create_server
 
-from collection.clients import Live, TradeStream, socket
+from collection.clients import Live, TradeStream, dialling, socket
 from collection.clients.binance import Binance
 from collection.clients.budget import LocalBudget, Rate
 from collection.clients.native_client import NativeClient
@@ -127,8 +127,8 @@ async def test_a_request_that_is_not_answered_is_made_again_on_another_connectio
 
 
 async def test_a_half_open_connection_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(socket, "IDLE", 0.2)
-    monkeypatch.setattr(socket, "ANSWER", 0.2)
+    monkeypatch.setattr(dialling, "IDLE", 0.2)
+    monkeypatch.setattr(dialling, "ANSWER", 0.2)
     async with WireServer() as server, connected(server.url) as client, client.stream_trades(MARKETS[0]) as stream:
         await answer(server)
         await some(stream)

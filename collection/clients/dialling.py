@@ -1,0 +1,90 @@
+"""How connections to one exchange are made: not too many, and none for a while where that would not help."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from picows import WSAutoPingStrategy, WSError, WSHandshakeError, WSListener, WSTransport, ws_connect
+
+from collection.backoff import HEALTHY, LONGEST, Backoff
+from collection.clients.answers import in_short, status_error
+from collection.clients.budget import Budget
+from collection.errors import RetryLater
+
+log = logging.getLogger(__name__)
+_every_connection = logging.getLogger(f"{__name__}.picows")
+_every_connection.setLevel(logging.WARNING)
+
+CONNECTING = 10.0
+"""Seconds for a connection and its handshake."""
+IDLE, ANSWER = 10.0, 5.0
+"""Seconds without a byte after which a ping is sent, and those that its answer may take."""
+LARGEST = 64 * 1024 * 1024
+"""Bytes of one message."""
+LIVED = 2.0
+"""Seconds after which a connection that breaks shows that others can be had: the next is tried within as long."""
+
+
+class Dialling:
+    """One budget and one backoff for all sockets of an exchange."""
+
+    def __init__(self, exchange: str, address: str, proxy: str | None, budget: Budget) -> None:
+        self._exchange, self._address, self._proxy, self._budget = exchange, address, proxy, budget
+        self._backoff = Backoff()
+        self._not_before = 0.0
+
+    async def dial(self, listener: WSListener) -> WSTransport:
+        """Connect, as soon as that may be tried; raises RetryLater."""
+        while True:
+            left = self._not_before - asyncio.get_running_loop().time()
+            if left <= 0:
+                break
+            await asyncio.sleep(left)
+        await self._budget.take()
+        try:
+            return await self._connect(listener)
+        except RetryLater as error:
+            self._pause(max(self._backoff.next(), error.after or 0.0), str(error))
+            raise
+
+    async def _connect(self, listener: WSListener) -> WSTransport:
+        exchange = self._exchange
+        try:
+            async with asyncio.timeout(CONNECTING):
+                transport, _ = await ws_connect(
+                    lambda: listener,
+                    self._address,
+                    websocket_handshake_timeout=CONNECTING,
+                    enable_auto_ping=True,
+                    auto_ping_idle_timeout=IDLE,
+                    auto_ping_reply_timeout=ANSWER,
+                    auto_ping_strategy=WSAutoPingStrategy.PING_WHEN_IDLE,
+                    max_frame_size=LARGEST,
+                    logger_name=_every_connection,
+                    proxy=self._proxy,
+                )
+                return transport
+        except WSHandshakeError as error:
+            if error.response is None:
+                raise RetryLater(f"{exchange}: {in_short(error)}") from None
+            status, headers = int(error.response.status), dict(error.response.headers.items())
+            raise status_error(exchange, status, headers, " to a WebSocket's handshake") from None
+        except TimeoutError:
+            raise RetryLater(f"{exchange}: no connection within {CONNECTING:g} s") from None
+        except (OSError, WSError, ValueError) as error:  # ValueError: a proxy that can't be used
+            raise RetryLater(f"{exchange}: no connection: {in_short(error)}") from None
+
+    def broke(self, lived: float) -> None:
+        """One ended after so many seconds."""
+        if lived >= HEALTHY:
+            self._backoff.reset()
+        self._pause(min(self._backoff.next(), LONGEST if lived < LIVED else lived), "the connection broke")
+
+    def succeeded(self) -> None:
+        """One brings what it should."""
+        self._not_before = 0.0
+
+    def _pause(self, seconds: float, why: str) -> None:
+        log.warning("%s: %s; connecting in %.1f s", self._exchange, why, seconds)
+        self._not_before = max(self._not_before, asyncio.get_running_loop().time() + seconds)
