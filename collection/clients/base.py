@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import cached_property
 from typing import NamedTuple, Self
 
+from collection.clients.skew import Skew
 from collection.records import Trade
 from collection.storage import Covers
 from collection.storage.coverage import By
@@ -98,6 +100,11 @@ class CEXClient(ABC):
     exchange: str
     by: By
     """What positions are on this exchange: trade ids where they are increasing integers, else times."""
+
+    @cached_property
+    def skew(self) -> Skew:
+        """What its answers tell of the exchange's clock."""
+        return Skew(self.exchange)
 
     @abstractmethod
     async def fetch_trades(self, market: str, after: Cursor | Start) -> Page:

@@ -158,8 +158,12 @@ class CCXTClient(CEXClient):
     async def _fetch(
         self, market: str, since: int | None, limit: int, params: dict[str, Any]
     ) -> tuple[list[Trade], list[Refused]]:
+        sent = now()
         async with self._errors():
             rows = await self._ccxt.fetch_trades(market, since, limit, params)
+        headers = {name.lower(): value for name, value in (self._ccxt.last_response_headers or {}).items()}
+        if "age" not in headers:  # else it is a cache's
+            self.skew.saw(headers.get("date"), sent, now())
         trades, refused = read_trades(rows, market, now(), self._paging is not None)
         if trades:
             self._makes_ids = has_made_id(trades[0])

@@ -15,6 +15,7 @@ from collection.clients.base import CEXClient, Cursor, Page, Start, TradeStream
 from collection.clients.budget import Budget, Rate
 from collection.clients.histories import history_of
 from collection.clients.rest import Rest
+from collection.clients.skew import Skew
 from collection.clients.sockets import Sockets
 from collection.clients.wire import UNREADABLE, Wire
 from collection.errors import ConfigurationError, RetryLater
@@ -32,7 +33,7 @@ class NativeClient(CEXClient):
     """One exchange; connects with its first call."""
 
     def __init__(self, wire: Wire, settings: ExchangeSettings, budgets: Callable[[str, Rate], Budget]) -> None:
-        self.exchange, self.by = wire.exchange, wire.by
+        self.exchange, self.by, self.skew = wire.exchange, wire.by, Skew(wire.exchange)
         self.unreadable: deque[str] = deque(maxlen=10)
         """The last messages over WebSockets that could not be read."""
         self.unreadable_count = 0
@@ -40,7 +41,7 @@ class NativeClient(CEXClient):
         proxy = settings.proxy.get_secret_value() if settings.proxy else None
         rest = _address(settings.urls, wire.rest_key, wire.rest)
         budget = budgets(f"{self.exchange}:rest", wire.limits.requests)
-        self._rest = Rest(self.exchange, rest, proxy, budget, wire.error)
+        self._rest = Rest(self.exchange, rest, proxy, budget, self.skew, wire.error)
         self._history = history_of(wire, self._rest.get)
         self._socket = _address(settings.urls, wire.socket_key, wire.socket) + wire.socket_path
         self._proxy, self._connections = proxy, budgets(f"{self.exchange}:sockets", wire.limits.connections)

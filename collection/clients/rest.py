@@ -9,7 +9,9 @@ import aiohttp
 
 from collection.clients.answers import in_short, status_error
 from collection.clients.budget import Budget
+from collection.clients.skew import Skew
 from collection.clients.wire import Request
+from collection.clock import now
 from collection.errors import CollectionError, RetryLater
 
 TIMEOUT = 15.0
@@ -29,10 +31,11 @@ class Rest:
         address: str,
         proxy: str | None,
         budget: Budget,
+        skew: Skew,
         explain: Callable[[int, bytes], CollectionError | None],
     ) -> None:
         self._exchange, self._address, self._proxy = exchange, address.rstrip("/"), proxy
-        self._budget, self._explain = budget, explain
+        self._budget, self._skew, self._explain = budget, skew, explain
         self._session: aiohttp.ClientSession | None = None
         self._silent_until = 0.0
 
@@ -44,8 +47,10 @@ class Rest:
             raise RetryLater(f"{self._exchange} asked to wait another {silent:.0f} s", silent)
         if self._session is None:
             self._session = _session(self._proxy)
+        sent = now()
         try:
             async with self._session.get(f"{self._address}{request.path}", params=request.params) as answer:
+                self._skew.saw(answer.headers.get("Date"), sent, now())
                 body = await answer.read()
         except TimeoutError:
             raise RetryLater(f"{self._exchange}: no answer to {request.path} within {TIMEOUT:g} s") from None
