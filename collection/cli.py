@@ -25,7 +25,7 @@ from collection.output import err, out, tell
 from collection.retention import check_start, check_starts
 from collection.settings import current
 from collection.settings_table import settings_table
-from collection.simulator import FAULTS, Simulator, parse_faults, serve
+from collection.simulator import FAULTS, PROTOCOLS, Simulator, parse_faults, serve
 from collection.text import seconds, shortly
 
 app = typer.Typer(
@@ -107,11 +107,13 @@ def simulate(
     misbehave: FaultsOption = "",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 0,
     state: Annotated[Path | None, typer.Option(help="Keep the times in this file: they survive a restart.")] = None,
+    protocol: Annotated[str, typer.Option(help=f"Whose protocol it speaks: {', '.join(PROTOCOLS)}.")] = "binance",
 ) -> None:
-    """Run a simulated exchange that speaks Binance spot's protocol; /_truth says what it has published."""
+    """Run a simulated exchange that speaks a real one's protocol; /_truth says what it has published."""
     tapes = parse_tapes(tape or [])
     markets = market or ([] if tapes else ["BTC/USDT"])
     simulator = Simulator(
+        protocol=protocol,
         tapes=tapes,
         markets=markets,
         speed=speed,

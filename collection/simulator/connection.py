@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import uuid
 from collections import deque
 
 from aiohttp import web
@@ -20,18 +21,23 @@ class Connection:
     """A WebSocket that never makes the publisher wait: messages queue up, a task of its own writes them."""
 
     def __init__(
-        self, socket: web.WebSocketResponse, transport: asyncio.Transport | None, combined: bool, faults: Faults
+        self, socket: web.WebSocketResponse, transport: asyncio.Transport | None, path: str, faults: Faults
     ) -> None:
-        self.socket = socket
-        self.combined = combined
+        self.socket, self.path = socket, path
+        self.id = uuid.uuid4().hex
+        self.combined = False
         """Whether messages are wrapped as `{"stream":…,"data":…}`."""
+        self.warned = False
+        """Whether its end was announced."""
+        self.asked = False
+        """Whether the client ever asked for a stream."""
         self.silent = False
         """Whether it plays dead: half-open, no data and no answers any more."""
         self.streams: dict[str, None] = {}
         self._deaf: set[str] = set()
         self._transport, self._faults = transport, faults
         self._loop = asyncio.get_running_loop()
-        self._opened = self._loop.time()
+        self._opened = self._active = self._loop.time()
         self._waiting: deque[str] = deque()
         self._wake = asyncio.Event()
         self._held: list[str] = []
@@ -40,6 +46,15 @@ class Connection:
     def age(self) -> float:
         """Seconds since it was opened."""
         return self._loop.time() - self._opened
+
+    @property
+    def idle(self) -> float:
+        """Seconds since anything was sent or heard."""
+        return self._loop.time() - self._active
+
+    def hear(self) -> None:
+        """Note that the client said something."""
+        self._active = self._loop.time()
 
     def publish(self, stream: str, text: str) -> None:
         """Send a message of a stream, with whatever the faults make of it."""
@@ -87,6 +102,7 @@ class Connection:
             while True:
                 await self._wake.wait()
                 self._wake.clear()
+                self._active = self._loop.time()
                 while self._waiting and not self.silent:
                     await self.socket.send_str(self._waiting.popleft())
                     self._faults.counts["messages"] += 1
@@ -96,9 +112,9 @@ class Connection:
         if self._transport is not None:
             self._transport.abort()
 
-    async def close(self) -> None:
+    async def close(self, code: int = 1001, reason: bytes = b"the simulator stops") -> None:
         """Say goodbye where the client listens, and hang up."""
         with contextlib.suppress(ConnectionError, RuntimeError):
             if not self.silent:
-                await self.socket.close(code=1001, message=b"the simulator stops")
+                await self.socket.close(code=code, message=reason)
         self.cut()

@@ -6,13 +6,16 @@ import difflib
 import random
 from collections import Counter
 from collections.abc import Mapping
-from typing import Literal, TypeVar
+from decimal import Decimal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
 from collection.errors import ConfigurationError
 
 T = TypeVar("T")
+_DECODER = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal)
+_ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -41,10 +44,14 @@ FAULTS = {
     "fail_every": Fault("requests", "answer exactly each n-th request with 503"),
     "hang_seconds": Fault("seconds", "how long `hang` leaves a request without an answer", 30),
     "retry_after": Fault("seconds", "what `rate_limit` and `ban` ask to wait", 1),
+    "bulk": Fault("trades", "put up to so many trades into one message, where the protocol can (kraken, bybit)"),
+    "replay": Fault("trades", "on subscribing, send so many older trades again, where the protocol does (okx, bybit)"),
+    "notice": Fault("seconds", "announce the cut of `disconnect_every` so long before it, where the protocol can"),
     "history": Fault("trades", "serve only so many of a market's newest trades over REST"),
 }
 """All faults by name; 0 turns one off, or back to its default."""
 
+_PRICES = ("p", "price", "px")
 _FAILURES = ("drop", "hang", "error", "rate_limit", "ban", "garbage")
 """Of these a request meets one at most."""
 
@@ -147,7 +154,12 @@ class Faults:
         return rows
 
     def malformed(self, text: str) -> str:
-        """Return a message of a stream as JSON of a wrong form."""
-        event = msgspec.json.decode(text, type=dict[str, object])
-        few = {name: event[name] for name in ("e", "E", "s")}
-        return msgspec.json.encode(self._random.choice([event | {"p": None}, few, [event]])).decode()
+        """Return a message of a stream as JSON of a wrong form; where it holds several trades, the first is meant."""
+        event = _DECODER.decode(text)
+        row = event["data"][0] if "data" in event else event
+        price = next(name for name in _PRICES if name in row)
+        few = {name: row[name] for name in list(row)[:3] if name != price}
+        wrong = self._random.choice([row | {price: None}, few, [row]])
+        if row is not event:
+            wrong = event | {"data": [wrong, *event["data"][1:]]}
+        return _ENCODER.encode(wrong).decode()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from decimal import Decimal
-from typing import ClassVar, Literal
+from typing import Literal
 
 import msgspec
 
@@ -37,7 +37,7 @@ class Market(ABC):
     Trades are counted by position, from 0. Moments are Unix time in whole milliseconds.
     """
 
-    kind: ClassVar[Literal["tape", "generated"]]
+    kind: Literal["tape", "generated"]
     price_decimals: int
     """The tick size is 10 to the power of minus this."""
     amount_decimals: int

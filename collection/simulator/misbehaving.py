@@ -6,8 +6,8 @@ import asyncio
 
 from aiohttp import web
 
-from collection.simulator.faults import Faults
-from collection.simulator.rest import Handler, too_many
+from collection.simulator.protocol import Protocol
+from collection.simulator.rest import Handler, text_answer
 
 _ERROR_PAGE = "<html><head><title>503 Service Temporarily Unavailable</title></head><body></body></html>"
 
@@ -17,14 +17,14 @@ class Misbehaving:
 
     __middleware_version__ = 1
 
-    def __init__(self, faults: Faults, stopping: asyncio.Event) -> None:
-        self._faults, self._stopping = faults, stopping
+    def __init__(self, protocol: Protocol, stopping: asyncio.Event) -> None:
+        self._protocol, self._faults, self._stopping = protocol, protocol.faults, stopping
 
     async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.path.startswith("/_"):
             return await handler(request)
         self._faults.counts["requests"] += 1
-        is_stream = request.path.startswith(("/ws", "/stream"))
+        is_stream = request.headers.get("Upgrade", "").lower() == "websocket"
         match self._faults.failure(*["garbage"] if is_stream else []):
             case "drop":
                 return _hang_up(request)
@@ -33,11 +33,8 @@ class Misbehaving:
                 return _hang_up(request)
             case "error":
                 return web.Response(status=503, text=_ERROR_PAGE, content_type="text/html")
-            case "rate_limit":
-                return too_many("Too many requests queued.", 429, self._faults["retry_after"])
-            case "ban":
-                msg = "Way too much request weight used; IP banned. Please use WebSocket Streams to avoid bans."
-                return too_many(msg, 418, self._faults["retry_after"])
+            case ("rate_limit" | "ban") as why:
+                return self._protocol.unconnected(why) if is_stream else self._protocol.limited(why)
             case "garbage":
                 return _cut_off(await handler(request))
         return await handler(request)
@@ -59,5 +56,4 @@ def _hang_up(request: web.Request) -> web.Response:
 def _cut_off(response: web.StreamResponse) -> web.StreamResponse:
     if not isinstance(response, web.Response) or not isinstance(response.body, bytes):
         return response
-    half = response.body[: len(response.body) // 2]
-    return web.Response(body=half, content_type="application/json", charset="utf-8")
+    return text_answer(response.body[: len(response.body) // 2])

@@ -20,7 +20,7 @@ from collection.simulator.faults import Faults
 from collection.simulator.loading import check_markets, load_markets
 from collection.simulator.market import Market
 from collection.simulator.misbehaving import Misbehaving
-from collection.simulator.rest import RestAPI
+from collection.simulator.protocols import protocol_named
 from collection.simulator.streams import Streams
 
 _PATIENCE = 0.2
@@ -28,15 +28,17 @@ _PATIENCE = 0.2
 
 
 class Simulator:
-    """An exchange that speaks Binance spot's protocol over HTTP and WebSocket, for demos and as a judge in tests.
+    """An exchange that speaks its protocol over HTTP and WebSocket, for demos and as a judge in tests.
 
     Args:
+        protocol: Whose protocol: an id of ccxt; see `PROTOCOLS`.
         tapes: Recordings to replay, by market (`XRP/ETH`); see `read_tape`.
         markets: Markets to generate, with `rate` trades a second each, in real time.
         speed: How much faster than recorded the tapes are replayed; 1 or more.
         seed: What the generated markets and the faults follow from.
         faults: Faults from the start; see `FAULTS`.
-        weight_limit: The request weight that a minute allows to all clients together.
+        weight_limit: The request weight that all clients together have in the exchange's window of time (binance: a
+            minute); None for what it has.
         state: Where it is kept when each market began, so that a restart has the same history; None to begin anew.
         host: The address to listen on.
         port: 0 for any free one.
@@ -48,13 +50,14 @@ class Simulator:
     def __init__(
         self,
         *,
+        protocol: str = "binance",
         tapes: Mapping[str, Path] | None = None,
         markets: Sequence[str] = (),
         speed: float = 1.0,
         rate: float = 10.0,
         seed: int = 1,
         faults: Mapping[str, float] | None = None,
-        weight_limit: int = 6000,
+        weight_limit: int | None = None,
         state: Path | None = None,
         host: str = "127.0.0.1",
         port: int = 0,
@@ -63,6 +66,9 @@ class Simulator:
         self.markets: Sequence[str] = [*self._tapes, *self._generated]
         """All markets, by name."""
         check_markets(self.markets, speed, rate)
+        self.protocol = protocol
+        """The exchange's id."""
+        self._spoken = protocol_named(protocol)
         self.faults = Faults(faults or {}, seed)
         self._speed, self._rate, self._seed = float(speed), float(rate), seed
         self._weight_limit, self._state, self._host, self._port = weight_limit, state, host, port
@@ -78,15 +84,11 @@ class Simulator:
         """`http://host:port`, as a client on this machine reaches it."""
         return f"http://{self._address}"
 
-    @property
-    def ws_url(self) -> str:
-        """`ws://host:port/stream`, as ccxt wants it."""
-        return f"ws://{self._address}/stream"
+    def urls(self) -> dict[str, Any]:
+        """What ccxt's `urls["api"]` of the exchange is to be, and `exchanges.NAME.urls` in the settings."""
+        return self._spoken.urls(self._address)
 
-    def ccxt_urls(self) -> dict[str, Any]:
-        """What ccxt's `urls["api"]` of binance is to be, beside `options.fetchMarkets.types = ["spot"]`."""
-        rest = f"{self.url}/api/v3"
-        return {"public": rest, "private": rest, "ws": {"spot": self.ws_url}}
+    ccxt_urls = urls
 
     @property
     def _address(self) -> str:
@@ -115,11 +117,13 @@ class Simulator:
         loaded = load_markets(
             self._tapes, self._generated, self._speed, self._rate, self._seed, self._state, self.now()
         )
-        self._by_symbol = {market.symbol: market for market in loaded}
+        markets = [self._spoken.view(market) for market in loaded]
+        self._by_symbol = {market.symbol: market for market in markets}
         self._stopping = asyncio.Event()
-        self._streams = Streams(self._by_symbol, self.now, self.faults)
-        app = web.Application(middlewares=[Misbehaving(self.faults, self._stopping)])
-        app.add_routes(RestAPI(self._by_symbol, self.now, self.faults, self._weight_limit).routes())
+        protocol = self._spoken(markets, self.now, self.faults, self._weight_limit)
+        self._streams = Streams(protocol)
+        app = web.Application(middlewares=[Misbehaving(protocol, self._stopping)])
+        app.add_routes(protocol.routes())
         app.add_routes(self._streams.routes())
         app.add_routes(Control(self._by_symbol, self.now, self.faults, self._streams.subscribers).routes())
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=_PATIENCE)

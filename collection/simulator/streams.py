@@ -1,83 +1,73 @@
-"""The WebSocket streams of Binance spot: subscriptions, and each trade at the moment of its publishing.
-
-https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams
-"""
+"""The WebSocket streams of a simulated exchange: connections, and each trade at the moment of its publishing."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Coroutine, Iterable
 from typing import Any
 
-import msgspec
 from aiohttp import WSMsgType, web
 
 from collection.simulator.connection import Connection
-from collection.simulator.faults import Faults
 from collection.simulator.market import Market
-from collection.simulator.wire import event
+from collection.simulator.protocol import Protocol
 
-_KINDS = ("trade", "aggTrade")
-_METHODS = ("SUBSCRIBE", "UNSUBSCRIBE", "LIST_SUBSCRIPTIONS", "SET_PROPERTY", "GET_PROPERTY")
-_STREAM = re.compile(r"[A-Za-z0-9_!]+@[A-Za-z0-9_@]+")
 _REAPING = 0.02
-
-
-class _Invalid(Exception):
-    """What the exchange answers to a message that it does not accept."""
-
-    def __init__(self, code: int, msg: str) -> None:
-        self.code, self.msg = code, msg
-        super().__init__(msg)
+_BEATING = 1.0
 
 
 class Streams:
-    """All connections at /ws (raw messages) and /stream (combined ones); `now` gives Unix time in milliseconds."""
+    """All connections at the protocol's paths."""
 
-    def __init__(self, markets: Mapping[str, Market], now: Callable[[], int], faults: Faults) -> None:
-        self._markets = {symbol.lower(): market for symbol, market in markets.items()}
-        self._now, self._faults = now, faults
+    def __init__(self, protocol: Protocol) -> None:
+        self._protocol, self._now, self._faults = protocol, protocol.now, protocol.faults
+        self._names = {market: protocol.streams_of(market) for market in protocol.markets.values()}
+        self._published = {name: market for market, names in self._names.items() for name in names}
         self._listeners: defaultdict[str, dict[Connection, None]] = defaultdict(dict)
         self._connections: set[Connection] = set()
-        self._publishers: dict[Market, asyncio.Task[None]] = {}
-        self._reaper: asyncio.Task[None] | None = None
+        self._positions: dict[Market, int] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def routes(self) -> list[web.RouteDef]:
-        return [web.get(f"/{path}{{tail:(/.*)?}}", self._connect) for path in ("ws", "stream")]
+        return [web.get(path, self._connect) for path in self._protocol.sockets]
 
     def subscribers(self) -> dict[str, int]:
         """Return how many connections listen to each stream."""
         return {name: len(connections) for name, connections in self._listeners.items()}
 
     def start(self) -> None:
-        self._reaper = asyncio.create_task(self._reap())
+        self._run(self._reap())
+        self._run(self._beat())
 
     async def stop(self) -> None:
         """End what publishes and close all connections, without waiting for clients that don't answer."""
-        tasks = [*self._publishers.values(), *filter(None, [self._reaper])]
+        tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.gather(*(connection.close() for connection in list(self._connections)), return_exceptions=True)
 
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
     async def _connect(self, request: web.Request) -> web.WebSocketResponse:
         # aiohttp would answer pings and closes of a connection that has to play dead.
         socket = web.WebSocketResponse(autoping=False, autoclose=False, compress=False, timeout=0.1)
         await socket.prepare(request)
-        combined = request.path.startswith("/stream")
-        connection = Connection(socket, request.transport, combined, self._faults)
+        connection = Connection(socket, request.transport, request.path, self._faults)
         self._connections.add(connection)
-        names = request.query.get("streams", "").split("/") if combined else request.match_info["tail"].split("/")
         writer = asyncio.create_task(connection.write())
         try:
-            self._subscribe(connection, [name for name in names if _STREAM.fullmatch(name)])
+            for text in self._protocol.opened(connection, request, self):
+                connection.send(text)
             await self._listen(connection)
         finally:
             self._connections.discard(connection)
-            self._unsubscribe(connection, list(connection.streams))
+            self.unsubscribe(connection, list(connection.streams))
             writer.cancel()
             await asyncio.gather(writer, return_exceptions=True)
         return socket
@@ -92,103 +82,81 @@ class Streams:
             if message.type == WSMsgType.CLOSE:
                 await connection.socket.close(code=message.data or 1000)
                 return
+            connection.hear()
             with contextlib.suppress(ConnectionError):
                 if message.type == WSMsgType.PING:
                     await connection.socket.pong(message.data)
                 elif message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
-                    connection.send(self._answer(connection, message.data))
+                    for text in self._protocol.answers(connection, message.data, self):
+                        connection.send(text)
 
-    def _answer(self, connection: Connection, text: str | bytes) -> str:
-        request: Any = None
-        try:
-            try:
-                request = msgspec.json.decode(text)
-            except (msgspec.MsgspecError, UnicodeError) as error:
-                raise _Invalid(3, f"Invalid JSON: {error}") from None
-            answer: dict[str, Any] = {"result": self._do(connection, request)}
-        except _Invalid as invalid:
-            answer = {"error": {"code": invalid.code, "msg": invalid.msg}}
-        id = request.get("id") if isinstance(request, dict) else None
-        return msgspec.json.encode(answer | {"id": id if isinstance(id, int | str) else None}).decode()
-
-    def _do(self, connection: Connection, request: Any) -> Any:
-        if not isinstance(request, dict) or "method" not in request:
-            raise _Invalid(2, "Invalid request: missing field `method`")
-        method, names = request["method"], request.get("params", [])
-        if method not in _METHODS:
-            known = ", ".join(f"`{name}`" for name in _METHODS)
-            raise _Invalid(2, f"Invalid request: unknown variant `{method}`, expected one of {known}")
-        id = request.get("id", ...)
-        if isinstance(id, bool) or not (id is None or isinstance(id, int) or (isinstance(id, str) and len(id) <= 36)):
-            raise _Invalid(2, "Invalid request: request ID must be an unsigned integer")
-        if method == "LIST_SUBSCRIPTIONS":
-            return list(connection.streams)
-        if not isinstance(names, list):
-            raise _Invalid(2, "Invalid request: params must be an array")
-        if method in ("SET_PROPERTY", "GET_PROPERTY"):
-            return self._property(connection, method, names)
-        if not names or not all(isinstance(name, str) and _STREAM.fullmatch(name) for name in names):
-            raise _Invalid(2, "Invalid request: invalid stream")
-        (self._subscribe if method == "SUBSCRIBE" else self._unsubscribe)(connection, names)
-        return None
-
-    def _property(self, connection: Connection, method: str, given: list[Any]) -> bool | None:
-        if not given or not isinstance(given[0], str):
-            raise _Invalid(2, "Invalid request: property name must be a string")
-        if given[0] != "combined":
-            raise _Invalid(0, "Unknown property")
-        if method == "GET_PROPERTY":
-            return connection.combined
-        if len(given) != 2 or not isinstance(given[1], bool):
-            raise _Invalid(1, "Invalid value type: expected Boolean")
-        connection.combined = given[1]
-        return None
-
-    def _subscribe(self, connection: Connection, names: list[str]) -> None:
-        """Names of streams that nobody publishes are accepted and stay silent, as on the exchange."""
+    def subscribe(self, connection: Connection, names: Iterable[str]) -> None:
+        """Names of streams that nobody publishes stay silent."""
+        connection.asked = True
         for name in names:
             connection.streams[name] = None
-            symbol, _, kind = name.partition("@")
-            if symbol in self._markets and kind in _KINDS:
-                self._listeners[name][connection] = None
-                market = self._markets[symbol]
-                if market not in self._publishers:
-                    # Taken here, not in the task: what is published while it gets going must not be lost.
-                    position = market.published(self._now())
-                    self._publishers[market] = asyncio.create_task(self._publish(market, position))
+            market = self._published.get(name)
+            if market is None:
+                continue
+            self._listeners[name][connection] = None
+            if market not in self._positions:
+                # Taken here, not in the task: what is published while it gets going must not be lost.
+                self._positions[market] = market.published(self._now())
+                self._run(self._publish(market))
 
-    def _unsubscribe(self, connection: Connection, names: list[str]) -> None:
+    def unsubscribe(self, connection: Connection, names: Iterable[str]) -> None:
         for name in names:
             connection.streams.pop(name, None)
             self._listeners[name].pop(connection, None)
             if not self._listeners[name]:
                 del self._listeners[name]
 
-    async def _publish(self, market: Market, position: int) -> None:
-        streams = [f"{market.symbol.lower()}@{kind}" for kind in _KINDS]
+    def position(self, market: Market) -> int:
+        """Return the position of the trade that listeners get next: all before it were sent to them."""
+        return self._positions.get(market, market.published(self._now()))
+
+    async def _publish(self, market: Market) -> None:
+        names = self._names[market]
         try:
-            while any(stream in self._listeners for stream in streams):
+            while any(name in self._listeners for name in names):
+                position = self._positions[market]
                 due = market.due(position)
                 if due is None:
                     return
                 await asyncio.sleep(max(1, due - self._now()) / 1000)
                 now = self._now()
                 stop = max(position, market.published(now))
-                for row in market.rows(position, stop):
-                    for stream, kind in zip(streams, _KINDS, strict=True):
-                        if stream in self._listeners:
-                            text = event(market, kind, row, now)
-                            for connection in self._listeners[stream]:
-                                connection.publish(stream, text)
-                position = stop
+                rows = market.rows(position, stop)
+                for name in names:
+                    if name in self._listeners:
+                        for text in self._protocol.messages(name, market, rows, now):
+                            for connection in self._listeners[name]:
+                                connection.publish(name, text)
+                self._positions[market] = stop
         finally:
-            del self._publishers[market]
+            del self._positions[market]
 
     async def _reap(self) -> None:
         while True:
             await asyncio.sleep(_REAPING)
-            age = self._faults["disconnect_every"]
-            for connection in [c for c in self._connections if age and c.age >= age]:
-                self._faults.counts["disconnect_every"] += 1
-                self._connections.discard(connection)
-                connection.cut()
+            age, ahead = self._faults["disconnect_every"], self._faults["notice"]
+            for connection in list(self._connections):
+                if age and connection.age >= age:
+                    self._faults.counts["disconnect_every"] += 1
+                    self._connections.discard(connection)
+                    connection.cut()
+                elif age and ahead and connection.age >= age - ahead and not connection.warned:
+                    connection.warned = True
+                    if notice := self._protocol.notice(connection):
+                        self._faults.counts["notice"] += 1
+                        connection.send(notice)
+                elif not connection.silent and (closing := self._protocol.overdue(connection)):
+                    self._connections.discard(connection)
+                    self._run(connection.close(*closing))
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(_BEATING)
+            for connection in list(self._connections):
+                for text in self._protocol.heartbeats(connection, self):
+                    connection.send(text)

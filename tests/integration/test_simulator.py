@@ -24,8 +24,8 @@ from collection.errors import ConfigurationError
 from collection.records import Trade, digest
 from collection.simulator import Simulator
 from collection.simulator.generator import Generator
+from collection.simulator.protocols.binance.wire import TRADE_IDS
 from collection.simulator.tape import COLUMNS
-from collection.simulator.wire import TRADE_IDS
 from tests.simulation import until
 
 TAPE = Generator("LTC/ETH", 5, 50.0, 1_600_000_000_000).rows(0, 3_456)

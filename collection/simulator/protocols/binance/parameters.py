@@ -10,16 +10,17 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
+from collection.simulator import rest
+
 SYMBOL = "^[A-Z0-9-_.]{1,20}$"
 NUMBER = "^[0-9]{1,20}$"
 
 
-class Refused(Exception):
+class Refused(rest.Refused):
     """The exchange's answer to a request that it does not accept."""
 
     def __init__(self, code: int, msg: str) -> None:
-        self.code, self.msg = code, msg
-        super().__init__(msg)
+        super().__init__({"code": code, "msg": msg})
 
 
 def parameters(request: web.Request, *names: str) -> dict[str, str]:
