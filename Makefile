@@ -2,7 +2,7 @@
 # make test    lint, types and all tests
 # make soak    try the storage's properties for SOAK_MINUTES (10), and a million trades through crashes
 # make chaos   kill, freeze and cut off real processes in all ways, and print how long each took to recover
-# make bench   measure the storage against a plain XADD pipeline, and streams on one, two and four workers
+# make bench   measure the storage, streams on one to four workers, and the way from socket to Redis against others
 # make clean   remove what these created, but not the collected data in .collection/
 PYTHON ?= python3
 VENV := .venv
@@ -30,6 +30,7 @@ chaos: $(VENV)/test.stamp
 bench: $(VENV)/test.stamp
 	$(VENV)/bin/python -m bench.storage
 	$(VENV)/bin/python -m bench.streams
+	$(VENV)/bin/python -m bench.ingest
 
 lint: $(VENV)/test.stamp
 	$(VENV)/bin/ruff check .
@@ -52,4 +53,4 @@ $(VENV)/%.stamp: $(VENV)/bin/python pyproject.toml constraints.txt
 comma := ,
 
 clean:
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .bench build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

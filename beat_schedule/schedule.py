@@ -1,4 +1,4 @@
-"""The schedule: an entry for each polled collector that the feeds need, one for all streams, one for retention."""
+"""The schedule: entries for each polled collector and for repair of each series, one for all streams, for retention."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 from collection.loading import load_data_source_collectors
 from collection.settings import current
 from workers.queues import CONTROL, POLLS
+from workers.repair_times import EVERY, entry_name
 
 RETENTION = "retention"
 """The name of the entry that is no collector: ids have colons."""
@@ -18,7 +19,7 @@ _HOUR = 3600.0
 
 
 def build_schedule() -> dict[str, dict[str, Any]]:
-    """Return the entries by collector id, SUPERVISE and RETENTION, in the form of Celery's `beat_schedule`.
+    """Return the entries in the form of Celery's `beat_schedule`: by collector id, `repair:ID`, SUPERVISE and RETENTION.
 
     Raises:
         ConfigurationError: The feeds file is wrong.
@@ -39,6 +40,15 @@ def build_schedule() -> dict[str, dict[str, Any]]:
         "schedule": TICK,
         "args": [[collector.id for collector in collectors if collector.interval is None]],
         "options": {"queue": CONTROL, "retry": False},
+    }
+    entries |= {
+        entry_name(collector.id): {
+            "task": "workers.tasks.repair",
+            "schedule": EVERY,
+            "args": [collector.id],
+            "options": {"queue": POLLS, "retry": False, "expires": EVERY},
+        }
+        for collector in collectors
     }
     entries[RETENTION] = {
         "task": "workers.tasks.drop_expired",

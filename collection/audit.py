@@ -6,8 +6,9 @@ import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from collection.certificate import Certificate, Dropped, Record, Span, Verdict
+from collection.certificate import Certificate, Dropped, Kind, Record, Span, Stretch, Verdict
 from collection.errors import ConfigurationError
+from collection.gap_notes import reasons
 from collection.records import Trade
 from collection.storage import Coverage, DataCollectionStorage, Floor, Interval
 from collection.storage.coverage import By, clip, size, without
@@ -15,6 +16,8 @@ from collection.storage.values import integer_id
 
 SHOWN = 20
 """Holes that a certificate lists; all are counted."""
+NOT_STORED = "it is covered, but not stored"
+"""Why ids are missing that are no gap."""
 
 
 def certify(
@@ -62,9 +65,22 @@ def certify(
         holes=spans(missing[:SHOWN]) if numbered else [],
         doubled=doubled if numbered else None,
         outside=size(outside) if numbered else None,
+        stretches=stretches(storage, key, coverage.by, without(gaps, stored), missing[:SHOWN])
+        if numbered
+        else stretches(storage, key, coverage.by, gaps),
         counters=storage.counters(key),
         digest=found.sha.hexdigest(),
     )
+
+
+def stretches(
+    storage: DataCollectionStorage, key: str, by: By, gaps: Sequence[Interval], holes: Sequence[Interval] = ()
+) -> list[Stretch]:
+    """Say of each stretch that is not there what it is, and why."""
+    reason = reasons(storage, key)
+    kind: Kind = "unproven" if by == "time" else "missing"
+    found = [(gap, reason(gap)) for gap in gaps] + [(hole, reason(hole) or NOT_STORED) for hole in holes]
+    return [Stretch(kind, gap.after + 1, gap.upto, why) for gap, why in sorted(found)]
 
 
 def _verdict(missing: Sequence[Interval], doubled: int, gaps: Sequence[Interval]) -> Verdict:

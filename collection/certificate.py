@@ -10,6 +10,8 @@ import msgspec
 from collection.storage.coverage import By
 
 Verdict = Literal["complete", "gaps", "holes", "doubles", "unproven"]
+Kind = Literal["missing", "unproven"]
+"""Of what is not there: ids that are known to exist; or times of which nobody can tell what was traded in them."""
 
 
 class Span(msgspec.Struct, frozen=True):
@@ -22,6 +24,16 @@ class Span(msgspec.Struct, frozen=True):
     def size(self) -> int:
         """How many positions these are."""
         return self.last - self.first + 1
+
+
+class Stretch(msgspec.Struct, frozen=True):
+    """Positions, as in `Span`, of which nothing is claimed or what is claimed is not there."""
+
+    kind: Kind
+    first: int
+    last: int
+    reason: str
+    """Why it is so, as far as that was noted; empty where it may still be closed."""
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -53,7 +65,7 @@ class Certificate(msgspec.Struct, frozen=True):
     end: int | None
     covered: Sequence[Span]
     gaps: Sequence[Span]
-    """What is not known to be complete between covered spans."""
+    """What is not known to be complete between covered spans: where positions are times it is unproven."""
     dropped: Dropped | None
     first: Record | None
     last: Record | None
@@ -71,6 +83,8 @@ class Certificate(msgspec.Struct, frozen=True):
     """How many trades are stored more than once: under one id, with different times."""
     outside: int | None
     """How many ids are stored, but not covered."""
+    stretches: Sequence[Stretch]
+    """What of `gaps` is not stored, and `holes`, in order, each with its kind and reason."""
     counters: Mapping[str, int]
     digest: str
     """SHA-256 of the lines `timestamp_ms,trade_id,side,price,amount`, by (time, id), each ended by a newline."""

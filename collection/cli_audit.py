@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
 from typing import Annotated
 
 import typer
 from rich.progress import Progress
 
-from collection.audit import certify, spans
+from collection.audit import certify, stretches
 from collection.certificate import Certificate
 from collection.cli import app
 from collection.cli_options import (
@@ -18,11 +17,12 @@ from collection.cli_options import (
     checked_format,
     checked_key,
     checked_trades,
+    is_meant,
     time_range,
 )
 from collection.comparison import differences
 from collection.errors import ConfigurationError
-from collection.gap_notes import PREFIX, reason_for
+from collection.gap_notes import PREFIX
 from collection.local import opened_storage
 from collection.output import err, out, tell
 from collection.output_audit import show_certificate, show_counters, show_gaps, show_spool, spool_rows, write_json
@@ -84,31 +84,29 @@ def gaps(keys: KeysArgument = None, form: FormOption = "table") -> None:
     checked_format(form, ["table", "json"])
     found = {}
     with opened_storage(current(), tell) as storage:
-        chosen = [key for key in _chosen(storage, keys or ["*"]) if not key.startswith(PREFIX)]
+        meant = [key for key in chosen(storage, keys or ["*"]) if not key.startswith(PREFIX)]
         covered = 0
-        for key in chosen:
+        for key in meant:
             coverage = storage.coverage(key)
             covered += bool(coverage.intervals)
-            open_ones = clip(coverage.gaps, storage.floor(key).left_of(coverage))
-            if open_ones:
-                reasons = [reason_for(storage, key, gap) for gap in open_ones]
-                found[key] = coverage.by, list(zip(spans(open_ones), reasons, strict=True))
+            if some := clip(coverage.gaps, storage.floor(key).left_of(coverage)):
+                found[key] = coverage.by, stretches(storage, key, coverage.by, some)
     if form == "json":
-        for key, (by, some) in found.items():
-            for span, reason in some:
-                write_json(span, key=key, by=by, reason=reason)
+        for key, (by, listed) in found.items():
+            for one in listed:
+                write_json(one, key=key, by=by)
     elif found:
         show_gaps(found)
-    number = sum(len(some) for _, some in found.values())
+    number = sum(len(listed) for _, listed in found.values())
     tell(
-        f"{number:,} gaps in {len(found):,} of {len(chosen):,} series"
+        f"{number:,} gaps in {len(found):,} of {len(meant):,} series"
         if number
         else f"no gaps: each of {covered:,} series is complete from its first to its last covered record"
         if covered
         else "no gaps, for nothing was collected yet"
     )
-    if covered < len(chosen):
-        tell(f"{len(chosen) - covered:,} of them were stored without saying what is complete")
+    if covered < len(meant):
+        tell(f"{len(meant) - covered:,} of them were stored without saying what is complete")
 
 
 @app.command(epilog="Example:  collection counters trades:binance:BTC/USDT")
@@ -116,7 +114,7 @@ def counters(keys: KeysArgument = None, form: FormOption = "table") -> None:
     """Tell what became of records: stored, repeated, late, refused, dropped; and of the rounds that fetched them."""
     checked_format(form, ["table", "json"])
     with opened_storage(current(), tell) as storage:
-        counted = {key: storage.counters(key) for key in _chosen(storage, keys or ["*"])}
+        counted = {key: storage.counters(key) for key in chosen(storage, keys or ["*"])}
     if form == "json":
         write_json(counted)
     else:
@@ -141,13 +139,13 @@ def spool(form: FormOption = "table") -> None:
     tell(f"{waiting:,} records wait in {root}, {aside:,} were set aside")
 
 
-def _chosen(storage: DataCollectionStorage, patterns: list[str]) -> list[str]:
+def chosen(storage: DataCollectionStorage, patterns: list[str]) -> list[str]:
     """Return the keys that are meant; raises ConfigurationError for one that is not there."""
     keys = storage.series()
     for pattern in patterns:
         if not set(WILD) & set(pattern):
             checked_key(storage, pattern)
-    return [key for key in keys if any(key == pattern or fnmatchcase(key, pattern) for pattern in patterns)]
+    return [key for key in keys if any(is_meant(key, pattern) for pattern in patterns)]
 
 
 def _certify(storage: DataCollectionStorage, key: str, start: int | None, end: int | None) -> Certificate:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from fnmatch import fnmatchcase
 from typing import Annotated, Any
 
 import typer
 
+from collection.data_collectors.lag import is_beside
 from collection.errors import ConfigurationError
 from collection.records import Trade
 from collection.storage import DataCollectionStorage
@@ -46,6 +48,11 @@ def checked_key(storage: DataCollectionStorage, key: str) -> None:
     if key not in (keys := storage.series()):
         hint = nearest(key, keys, str) or ("; `collection series` lists them" if keys else "; nothing is stored yet")
         raise ConfigurationError(f"no series {key!r}{hint}")
+
+
+def is_meant(key: str, pattern: str) -> bool:
+    """Whether a series is the one that is named, or like the pattern; `*` alone leaves out lags and skews."""
+    return key == pattern or (fnmatchcase(key, pattern) and (pattern != "*" or not is_beside(key)))
 
 
 def checked_trades(storage: DataCollectionStorage, key: str) -> None:

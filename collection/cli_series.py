@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import signal
 import sys
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, cast
 
@@ -23,6 +22,7 @@ from collection.cli_options import (
     checked_format,
     checked_key,
     checked_trades,
+    is_meant,
     read_option,
     time_range,
 )
@@ -45,9 +45,9 @@ PAUSE = 0.25
 def series(
     pattern: Annotated[str, typer.Argument(help="Only keys like this; * and ? stand for anything.")] = "*",
 ) -> None:
-    """List what is stored: keys, counts, first and last record, bytes."""
+    """List what is stored: keys, counts, first and last record, bytes; lags and skews where the pattern names them."""
     with opened_storage(current(), tell) as storage:
-        show_series(storage.info([key for key in storage.series() if fnmatchcase(key, pattern)]))
+        show_series(storage.info([key for key in storage.series() if is_meant(key, pattern)]))
 
 
 @app.command(

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import time
+
+log = logging.getLogger(__name__)
 
 TRUSTED_MS = 1_000
 """A clock that is off by no more is left alone: asking another one takes time as well."""
 _offset = 0
+_ahead: int | None = None
 
 
 def now() -> int:
@@ -19,7 +23,17 @@ def correct(reference: int) -> int:
 
     `reference` is Unix time in milliseconds, by that clock, as of now.
     """
-    global _offset
-    ahead = time.time_ns() // 1_000_000 - reference
-    _offset = -ahead if abs(ahead) > TRUSTED_MS else 0
+    global _ahead, _offset
+    _ahead = ahead = time.time_ns() // 1_000_000 - reference
+    before, _offset = _offset, -ahead if abs(ahead) > TRUSTED_MS else 0
+    if _offset and not before:
+        how = "ahead of" if ahead > 0 else "behind"
+        log.warning("this machine's clock is %.1f s %s Redis's: records are judged by Redis's", abs(ahead) / 1000, how)
+    elif before and not _offset:
+        log.info("this machine's clock and Redis's agree again")
     return ahead
+
+
+def ahead_of_redis() -> int | None:
+    """By how many milliseconds this machine's clock was ahead of Redis's when they were last compared, if ever."""
+    return _ahead

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from collection import clock
 from collection.storage import Coverage, DataCollectionStorage, Interval
 
 PREFIX = "gaps:"
+FORGOTTEN = "the exchange has what came after it, but not this any more"
+"""Why a gap of ids stays one."""
+OUT_OF_REACH = "the exchange's history does not reach back to it, so nobody can tell what was traded"
+"""Why a gap of times stays one."""
 
 
 def note_gap(storage: DataCollectionStorage, key: str, coverage: Coverage, gap: Interval, reason: str) -> None:
@@ -22,8 +28,22 @@ def noted_gaps(storage: DataCollectionStorage, key: str) -> list[Interval]:
 
 def reason_for(storage: DataCollectionStorage, key: str, gap: Interval) -> str:
     """Return what was noted last of a gap, or of one that it is part of; empty where nothing was."""
-    said = [reason for (after, upto), reason in _notes(storage, key) if after <= gap.after and gap.upto <= upto]
-    return said[-1] if said else ""
+    return reasons(storage, key)(gap)
+
+
+def reasons(storage: DataCollectionStorage, key: str) -> Callable[[Interval], str]:
+    """Read the notes of a series once; returns what `reason_for` says of its gaps.
+
+    Where nothing was noted of a gap as a whole, it is what was noted last of a part of it.
+    """
+    notes = _notes(storage, key)
+
+    def reason(gap: Interval) -> str:
+        whole = [said for (after, upto), said in notes if after <= gap.after and gap.upto <= upto]
+        parts = [said for (after, upto), said in notes if gap.after <= after and upto <= gap.upto]
+        return (whole or parts or [""])[-1]
+
+    return reason
 
 
 def _notes(storage: DataCollectionStorage, key: str) -> list[tuple[Interval, str]]:

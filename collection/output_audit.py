@@ -9,7 +9,7 @@ from datetime import timedelta
 import msgspec
 from rich.table import Table
 
-from collection.certificate import Certificate, Record, Span
+from collection.certificate import Certificate, Record, Span, Stretch
 from collection.output import moment, out
 from collection.storage.coverage import By
 from collection.storage.spool_report import SpoolReport
@@ -31,6 +31,8 @@ MEANINGS = {
     "stream:dead": "subscriptions that had died while their connection lived, and were renewed",
     "gap:given_up": "gaps that can't be closed: `collection gaps` says why",
     "gap:lost": "times that the storage had lost what it was given, which was then read again",
+    "backfill:read": "read by backfills",
+    "backfill:lacking": "times that a backfill found something the exchange does not have",
     "dropped": "left out while the storage was away; the coverage stays open, so they are collected again",
 }
 _VERDICTS = {
@@ -67,6 +69,11 @@ def show_certificate(found: Certificate) -> None:
     table.add_row("sha256", found.digest)
     style, meaning = _VERDICTS[found.verdict]
     out.print(table)
+    if found.stretches:
+        out.print()
+        show_gaps({found.key: (found.by, found.stretches[:LISTED])})
+        more = len(found.stretches) - LISTED
+        out.print(f"and {more:,} more: `collection gaps {found.key}`\n" if more > 0 else "")
     out.print(f"{found.verdict}: {meaning}", style=style)
 
 
@@ -76,15 +83,16 @@ def write_json(found: object, **more: object) -> None:
     sys.stdout.flush()
 
 
-def show_gaps(gaps: Mapping[str, tuple[By, Sequence[tuple[Span, str]]]]) -> None:
-    """Print the gaps of each series that has some, with the reasons for which they stay."""
-    table = Table("series", "position", box=None, pad_edge=False)
+def show_gaps(gaps: Mapping[str, tuple[By, Sequence[Stretch]]]) -> None:
+    """Print the gaps of each series that has some: ids that are missing, times that are unproven, and why."""
+    table = Table("series", "", box=None, pad_edge=False)
     for name in ("first", "last", "size"):
         table.add_column(name, justify="right")
     table.add_column("why", overflow="fold")
-    for key, (by, spans) in gaps.items():
-        for span, reason in spans:
-            table.add_row(key, by, *_ends(span, by), _size([span], by), reason)
+    for key, (by, stretches) in gaps.items():
+        for one in stretches:
+            span = Span(one.first, one.last)
+            table.add_row(key, one.kind, *_ends(span, by), _size([span], by), one.reason)
     out.print(table)
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from collection import cli_audit, cli_series  # noqa: F401  their commands are those of `app` as well
+from collection import cli_audit, cli_lag, cli_series  # noqa: F401  their commands are those of `app` as well
 from collection.cli import (
     FaultsOption,
     RateOption,
@@ -27,7 +27,9 @@ from collection.settings import current
 from collection.simulator import parse_faults
 from collection.storage.redis_server import connect
 from collection.text import nearest
+from workers import backfill_command  # noqa: F401  as above
 from workers.assignments import Assignments
+from workers.backfills import Backfills, in_days
 from workers.plan import Simulation, make_plan
 from workers.status import streams_table, workers_table
 from workers.up import run_up
@@ -69,11 +71,14 @@ def status() -> None:
     wanted = [one.id for one in collectors if one.interval is None]
     with closing(connect(current().storage())) as redis:
         view = Assignments(redis).view()
+        backfills = Backfills(redis).open()
     out.print(workers_table(view))
     out.print()
     out.print(streams_table(view, wanted))
     running = sum(entry.state == "running" for entry in view.leases.values())
     tell(f"{running:,} streams run on {len(view.workers):,} workers; {feeds} wants {len(wanted):,}")
+    for key, number in backfills.items():
+        tell(f"{key}: {in_days(number)} to be backfilled")
 
 
 def main() -> None:

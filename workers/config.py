@@ -9,7 +9,7 @@ from kombu.transport import TRANSPORT_ALIASES
 from collection.errors import ConfigurationError
 from collection.settings import current
 from collection.storage import open_storage
-from workers.queues import CONTROL, POLLS, STREAMS
+from workers.queues import BACKFILL, CONTROL, POLLS, STREAMS
 
 try:
     broker_url = current().broker()
@@ -27,14 +27,16 @@ task_serializer = "json"
 task_ignore_result = True
 
 # A queue that nobody declared is a mistake. Beside these each worker has one of its own: supervise says who runs what.
-task_queues = [Queue(POLLS), Queue(STREAMS), Queue(CONTROL)]
+task_queues = [Queue(POLLS), Queue(STREAMS), Queue(CONTROL), Queue(BACKFILL)]
 worker_direct = True
 task_default_queue = CONTROL
 task_create_missing_queues = False
 task_routes = {
     "workers.tasks.poll": {"queue": POLLS},
     "workers.tasks.drop_expired": {"queue": POLLS},
+    "workers.tasks.repair": {"queue": POLLS},
     "workers.tasks.stream": {"queue": STREAMS},
+    "workers.tasks.backfill": {"queue": BACKFILL},
 }
 imports = ["workers.tasks"]
 

@@ -11,11 +11,15 @@ from typing import Any, TypeVar
 import redis
 from celery.signals import worker_shutdown
 
+from collection.clients import Clients
 from collection.data_collectors import CollectorFactory, DataSourceCollector
+from collection.data_collectors.trades_reader import TradesReader
 from collection.settings import Transport, current
 from collection.storage import DataCollectionStorage, open_storage
 from collection.storage.redis_server import connect, server_errors
 from workers.assignments import Assignments
+from workers.backfills import Backfills
+from workers.budget import RedisBudget
 from workers.lease import Lease
 from workers.streams import Streams
 
@@ -71,9 +75,18 @@ class Runtime:
         return self._once("streams", lambda: Streams(self.assignments, self.storage, self.loop))
 
     @property
+    def backfills(self) -> Backfills:
+        """What is to be read of the past."""
+        return self._once("backfills", lambda: Backfills(self.redis))
+
+    @property
     def factory(self) -> CollectorFactory:
-        """Builds collectors from ids."""
-        return self._once("factory", lambda: CollectorFactory(current()))
+        """Builds collectors from ids; their clients share the budgets of exchanges with all other workers."""
+        return self._once("factory", self._make_factory)
+
+    def _make_factory(self) -> CollectorFactory:
+        clients = Clients(current(), budgets=lambda name, rate: RedisBudget(self.redis, name, rate))
+        return CollectorFactory(current(), clients)
 
     @property
     def _turn(self) -> Any:
@@ -82,6 +95,14 @@ class Runtime:
     def collector(self, collector_id: str, transport: Transport) -> DataSourceCollector:
         """Return the collector of an id that polls, or that streams, the same one each time."""
         return self._once(f"{transport} {collector_id}", lambda: self.factory.build(collector_id, transport))
+
+    def reader(self, key: str) -> TradesReader:
+        """Return what reads the history of a series; raises ConfigurationError."""
+        settings = self.factory.settings
+        _, exchange, market = self.factory.build(key, "poll").id.split(":", 2)
+        return TradesReader(
+            exchange, market, start=settings.start, kept=settings.retention.trades, clients=self.factory.clients
+        )
 
     def run(self, work: Coroutine[Any, Any, T], deadline: float) -> T:
         """Run in the event loop, and wait; raises TimeoutError after `deadline` seconds, with the work cancelled."""

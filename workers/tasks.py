@@ -8,11 +8,15 @@ from typing import Any
 
 from collection.backoff import pause
 from collection.data_collectors import DataSourceCollector
+from collection.data_collectors.lag import KEPT, LAG, SKEW
 from collection.errors import CollectionError, ConfigurationError, RetryLater, StorageUnavailable, failure_name
 from collection.retention import drop_expired as dropped_series
 from collection.settings import current
+from workers.backfill_messages import send_turns
+from workers.backfill_turns import have_turn
 from workers.celery import app
 from workers.lease import Lease
+from workers.repairs import repaired
 from workers.runtime import runtime
 from workers.supervision import supervised
 
@@ -101,14 +105,30 @@ def stream(self: Any, collector_id: str, token: str | None = None, failures: int
 
 @app.task(throws=(CollectionError,))
 def supervise(wanted: list[str]) -> str:
-    """Have all streams that are wanted run on some worker, evenly, and no others; says what was to be done."""
+    """Have all streams that are wanted run on some worker, evenly, and no others; and have backfills go on."""
     lease = Lease(runtime.redis, "supervise", 10.0)
     if not lease.hold():
         return "still_running"
     try:
-        return str(supervised(runtime.assignments, wanted))
+        done = str(supervised(runtime.assignments, wanted))
+        return f"{done}, {send_turns(runtime.backfills) or 0} backfilled"
     finally:
         _release(lease)
+
+
+@app.task(throws=(CollectionError,))
+def backfill(key: str, start: int, token: str) -> str:
+    """Read a chunk of a backfill, the trades of a series from a time on, for some seconds; says what became of it.
+
+    The message carries the token under which the chunk was handed out: one that is stale or comes twice does nothing.
+    """
+    return have_turn(key, start, token)
+
+
+@app.task(throws=(CollectionError,))
+def repair(key: str, thorough: bool | None = None) -> str:
+    """Hold what is stored of a series against what is covered, read again what is missing, and say what came of it."""
+    return repaired(key, thorough)
 
 
 @app.task(throws=(CollectionError,))
@@ -128,7 +148,8 @@ def drop_expired() -> str:
         return "still_running"
     records = 0
     try:
-        for dropped in dropped_series(runtime.storage, current().retention.model_dump(), now):
+        kept = {LAG: KEPT, SKEW: KEPT, **current().retention.model_dump()}
+        for dropped in dropped_series(runtime.storage, kept, now):
             records += dropped.records
             lease.renew()
     finally:

@@ -68,7 +68,7 @@ class Binance(Wire):
     pages = "from_id"
     page_size = 1000
     # 1,024 streams and 5 messages a second on a connection, 300 connections in 5 minutes, 6,000 weight a minute.
-    limits = Limits(1000, 200, Rate(4, 1), Rate(250, 300), Rate(5000, 60))
+    limits = Limits(1000, 200, Rate(2, 1), Rate(50, 60), Rate(500, 6))
     rest = "https://api.binance.com/api/v3"
     rest_key = ("public",)
     socket = "wss://stream.binance.com:9443/stream"

@@ -39,9 +39,9 @@ class LocalBudget(Budget):
 
     async def take(self, weight: float = 1.0) -> None:
         kept = RESERVED * self._rate.weight if in_background.get() else 0.0
-        weight = min(weight, self._rate.weight - kept)
+        needed = min(weight + kept, self._rate.weight)  # what weighs more than there can be is owed
         while True:
-            lacking = weight + kept - self._filled()
+            lacking = needed - self._filled()
             if lacking <= 0:
                 self._left -= weight
                 return

@@ -142,6 +142,7 @@ class CCXTClient(CEXClient):
         low, high = 0, max((number for number in ids if number is not None), default=0)
         if newest and newest[0].timestamp < start:
             return high + 1
+        first = high
         while low < high:
             middle = (low + high) // 2
             found, refused = await self._fetch(market, None, 1, {paging.parameter: middle})
@@ -152,8 +153,9 @@ class CCXTClient(CEXClient):
             if found and found[0].timestamp < start:
                 low = max(middle, int(found[0].id)) + 1
             else:
+                first = int(found[0].id) if found else high
                 high = middle
-        return low
+        return first
 
     async def _fetch(
         self, market: str, since: int | None, limit: int, params: dict[str, Any]

@@ -71,7 +71,9 @@ class NewestTrades(History):
 
     async def page(self, symbol: str, after: Cursor | Start) -> Page:
         rows = await self._ask(symbol, None)
-        intervals, _ = covered_times(rows.trades, after if isinstance(after, Cursor) else None, now())
+        # It ends anywhere: only what begins before a known trade joins, for of one time with it there may be others.
+        known = Cursor(after.position) if isinstance(after, Cursor) else None
+        intervals, _ = covered_times(rows.trades, known, now())
         return Page(rows.trades, rows.refused, Covers("time", intervals), more=False)
 
     async def first_since(self, symbol: str, timestamp: int) -> int:
@@ -150,6 +152,8 @@ class TradesBeforeId(_FoundById):
                 return rows, False
             id = await self._oldest(symbol, id, newest)
             rows = (await self._ask(symbol, id + self._size)).since(id)
+            if not rows.ids:  # it forgot that one meanwhile
+                rows = (await self._ask(symbol, None)).since(id)
         return rows, max(rows.ids, default=-1) >= id + self._size - 1
 
     async def _oldest(self, symbol: str, first: int, newest: int) -> int:

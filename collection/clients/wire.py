@@ -73,7 +73,10 @@ Event = Trades | Subscribed | Rejected | Leaving | Unread
 
 
 class Limits(NamedTuple):
-    """What the exchange allows, as its documentation says, less a little."""
+    """What the exchange allows, as its documentation says, less a little.
+
+    A rate lets its weight go at once, and as much again while it fills: windows are to hold both.
+    """
 
     markets: int
     """On one connection."""

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 from collection.clients import Page
 from collection.data_collectors.trades_reader import TradesReader
 from collection.errors import StorageRefused
-from collection.gap_notes import note_gap, noted_gaps
+from collection.gap_notes import FORGOTTEN, OUT_OF_REACH, note_gap, noted_gaps
 from collection.records import Trade
-from collection.storage import Coverage, DataCollectionStorage, Interval
+from collection.storage import Coverage, Covers, DataCollectionStorage, Interval
 from collection.storage.coverage import By, clip, without
 from collection.storage.threads import in_thread
 from collection.storage.values import integer_id
@@ -37,6 +37,8 @@ class Holes:
         self._lost_before: list[Interval] = []
         self.behind = False
         """Whether the exchange may have more than what was seen."""
+        self.seam: Trade | None = None
+        """By time: a trade after which all comes live. A page whose newest trade it is leaves no millisecond out."""
         self._tails: list[int | None] = []  # where to read on to catch up, None at the start; empty when that is done
 
     @property
@@ -70,6 +72,10 @@ class Holes:
             return self._seen.gaps
         known = set(self._given_up)  # most are whole: hundreds of them must not cost a search each
         return [gap for gap in self._seen.gaps if gap not in known and not any(_within(gap, one) for one in known)]
+
+    def covers(self, position: int) -> bool:
+        """Whether a position is covered by what was handed to the storage."""
+        return any(one.after < position <= one.upto for one in reversed(self._seen.intervals))
 
     def fall_behind(self) -> None:
         """Note that what comes after the end of what was seen until now is to be read."""
@@ -122,7 +128,7 @@ class Holes:
                 break
             position = reached
         if position < gap.upto and beyond:
-            await self._try(Interval(position, gap.upto), "the exchange has what came after it, but not this any more")
+            await self._try(Interval(position, gap.upto), FORGOTTEN if self.by == "id" else OUT_OF_REACH)
         elif position < gap.upto:
             self._tries[gap.upto] = min(self._tries[gap.upto] + 1, GONE)
 
@@ -143,8 +149,13 @@ class Holes:
         await in_thread(note_gap, self._storage, key, self._seen, gap, reason)
 
     async def _read(self, position: int | None) -> Page:
+        seam = self.seam
         page = await self._reader.read(self._storage, await self._reader.after(self._storage, position))
         self.add(page.trades, page.covers.intervals)
+        if seam and _meets(page, seam):
+            joint = [Interval(seam.timestamp - 1, seam.timestamp)]
+            self._reader.store(self._storage, (), (), Covers(self.by, joint))
+            self.add((), joint)
         return page
 
     async def _kept(self, gaps: list[Interval]) -> list[Interval]:
@@ -184,6 +195,12 @@ class Holes:
     def _since(self, before: Coverage) -> list[Interval]:
         """What was covered while the storage was asked."""
         return without(self._seen.intervals, before.intervals)
+
+
+def _meets(page: Page, seam: Trade) -> bool:
+    """Whether a page ends within the millisecond of a trade that is in it: what it may lack of that comes live."""
+    times = [trade.timestamp for trade in page.trades]
+    return seam.id in {one.id for one in page.trades} and min(times) < max(times) == seam.timestamp
 
 
 def _within(inner: Interval, outer: Interval) -> bool:

@@ -12,6 +12,7 @@ from collection.clients import Live, Start, TradeStream
 from collection.clients.paging import covered_ids
 from collection.clock import now
 from collection.data_collectors.holes import Holes
+from collection.data_collectors.lag import Lag
 from collection.data_collectors.silence import Silence
 from collection.data_collectors.trades_reader import TradesReader
 from collection.errors import RetryLater, StorageRefused, failure_name
@@ -53,12 +54,14 @@ class LiveTrades:
         self._reader, self._storage, self._stream, self._ready = reader, storage, stream, ready
         self._holes = Holes(reader, storage, coverage)
         self._silence = Silence()
+        self._lag = Lag(reader.key, reader.client, storage)
         self._loop = asyncio.get_running_loop()
         self._held: list[Trade] = []
         self._held_covers: list[Interval] = []
         self._kept_back = Coverage(coverage.by)  # what is covered, but nothing before it was read yet
         self._holding: asyncio.TimerHandle | None = None
         self._claimed: int | None = None  # by time: up to where this connection has brought all
+        self._began: int | None = None  # by time: where that began, until it is joined to what was read over REST
         self._look = asyncio.Event()  # there may be a hole
         self._looking: asyncio.TimerHandle | None = None
         self._not_before = 0.0  # what was tried and failed is not tried again earlier because more came
@@ -78,6 +81,7 @@ class LiveTrades:
     def _take(self, live: Live) -> None:
         if live.fresh:
             self._silence.begin()
+            self._lag.connected()
             self._holes.fall_behind()
             self._claimed = None
             self._storage.count(self._reader.key, "stream:connected")
@@ -89,18 +93,25 @@ class LiveTrades:
             self._reader.store(self._storage, (), live.refused, Covers(self._holes.by, ()))
         if live.trades:
             self._silence.heard()
+            self._lag.add(live.trades)
             self._held += live.trades
-            self._held_covers += self._claims(live.trades)
+            self._held_covers += self._claims(live.trades, whole=not live.refused)
             if self._holding is None or len(self._held) >= HELD:
                 self.release()
 
-    def _claims(self, trades: Sequence[Trade]) -> Sequence[Interval]:
+    def _claims(self, trades: Sequence[Trade], *, whole: bool) -> Sequence[Interval]:
         if self._holes.by == "id":
             return covered_ids([n for trade in trades if (n := integer_id(trade.id)) is not None], None)
         newest = max(trade.timestamp for trade in trades)
         before, upto = self._claimed, min(newest, now()) - SETTLING_MS
-        if before is None:
-            self._claimed = min(newest, now())  # the first message may repeat trades of before, and not all of them
+        if not whole:  # what is refused may be of any time up to what comes next
+            self._claimed = None
+            return ()
+        if before is None:  # the first message may repeat trades of before, and not all of them
+            self._claimed = newest  # by the exchange's clock: by ours, which may be slow, it would reach back
+            self._holes.seam = next(trade for trade in reversed(trades) if trade.timestamp == newest)
+            self._holes.fall_behind()  # what is read from now on reaches over it; later a short history may not
+            self._look.set()
             return ()
         if upto <= before:
             return ()
@@ -126,6 +137,8 @@ class LiveTrades:
             self._kept_back = Coverage(self._holes.by)
         if joined:
             self._ready.set()
+        else:
+            self._lag.store()
         if self._holes.open:
             self._look_in(REORDERED)
 

@@ -6,8 +6,9 @@ import time
 
 from collection.clients import Cursor, Start
 from collection.data_collectors.base import DataSourceCollector
+from collection.data_collectors.stretches import read_over
 from collection.data_collectors.trades_reader import TradesReader
-from collection.storage import DataCollectionStorage
+from collection.storage import DataCollectionStorage, Interval
 
 ROUND = 30.0
 """Seconds after which a round that is not caught up ends between two pages: the next one goes on."""
@@ -31,4 +32,10 @@ class TradesDataCollector(DataSourceCollector):
             if after == before:
                 return  # what was stored waits in the spool: Redis can be read, but takes nothing
             before = after
-            more = (await self._reader.read(storage, after)).more
+            page = await self._reader.read(storage, after)
+            more = page.more
+            if coverage.end is not None and page.covers.intervals:
+                end = Interval(coverage.end, coverage.end)
+                for hole in coverage._replace(intervals=(end,)).with_intervals(page.covers.intervals).gaps:
+                    if hole.after > coverage.end:  # else it is where the page began, which it would do again
+                        await read_over(self._reader, storage, hole, until)  # once: what is left is for repair

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from collection import clock
 from collection.clients import CEXClient, Clients, Cursor, Page, Refused, Start
+from collection.data_collectors.lag import store_skew
 from collection.errors import ConfigurationError
 from collection.records import Trade, series_key
 from collection.retention import check_start, kept_since
@@ -89,6 +90,7 @@ class TradesReader:
         if dropped and kept.trades:  # else it comes again with the next page
             storage.count(self.key, "refused:dropped_day", dropped)
         self.store(storage, kept.trades, kept.refused, kept.covers)
+        store_skew(storage, self.client)
         await in_thread(storage.flush, self.key)
         return kept
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from collection.data_collectors.lag import lag_key, skew_key
 from collection.embedded import find_running
 from collection.errors import CollectionError
 from collection.records import digest
@@ -31,10 +32,12 @@ COLLECTION = [sys.executable, "-m", "workers.cli"]
 
 COMMANDS = [
     "audit",
+    "backfill",
     "bars",
     "check",
     "counters",
     "gaps",
+    "lag",
     "query",
     "run",
     "series",
@@ -358,12 +361,38 @@ def test_gaps_lists_what_is_not_known_to_be_complete(filled: str) -> None:
             "trades:okx:A/B", [], Covers("time", [Interval(at, at + 5), Interval(at + 2_505, at + 9_000)])
         )
     done = collection("gaps")
-    assert re.search(r"trades:binance:BTC/USDT +id +11 +15 +5 ids", done.stdout)
-    assert re.search(r"trades:okx:A/B +time +2026-01-01 00:00:01\.006 +2026-01-01 00:00:03\.505 +2.5s", done.stdout)
+    assert re.search(r"trades:binance:BTC/USDT +missing +11 +15 +5 ids", done.stdout)
+    assert re.search(r"trades:okx:A/B +unproven +2026-01-01 00:00:01\.006 +2026-01-01 00:00:03\.505 +2.5s", done.stdout)
     assert done.stderr.startswith("2 gaps in 2 of 4 series\n")
     told = collection("gaps", "*BTC*", "--format", "json").stdout
-    assert json.loads(told) == {"key": "trades:binance:BTC/USDT", "by": "id", "reason": "", "first": 11, "last": 15}
+    assert json.loads(told) == {
+        "key": "trades:binance:BTC/USDT",
+        "by": "id",
+        "kind": "missing",
+        "first": 11,
+        "last": 15,
+        "reason": "",
+    }
     assert collection("gaps", "x*").stderr == "no gaps, for nothing was collected yet\n"
+
+
+def test_lag_shows_percentiles_the_age_of_the_newest_trade_and_the_clocks(filled: str) -> None:
+    key, now = "trades:binance:BTC/USDT", int(time.time() * 1000)
+    assert "no lag is known yet" in collection("lag").stderr
+    with RedisStorage(filled) as storage:
+        storage.store(lag_key(50, key), 41, now)
+        storage.store(lag_key(99, key), 1_250, now)
+        storage.store(skew_key("binance", "host-a"), 1_500, now)
+        storage.store(skew_key("redis", "host-a"), -20, now)
+    out = collection("lag").stdout
+    assert re.search(rf"{key} +41 ms +1,250 ms +20\S+ \S+ +[\d,.]+ s ago", out)
+    assert re.search(r"binance +host-a +1,500 ms", out)
+    assert re.search(r"host-a +Redis +-20 ms", out)
+    told = [json.loads(line) for line in collection("lag", "*BTC*", "--format", "json").stdout.splitlines()]
+    assert (told[0]["key"], told[0]["p50"], told[0]["p99"], told[0]["at"]) == (key, 41.0, 1250.0, now)
+    assert told[1] == {"clock": "binance", "than": "host-a", "ahead": 1500.0, "at": now}
+    assert "lag:" not in collection("series").stdout
+    assert len(collection("series", "lag:*").stdout.splitlines()) == 3
 
 
 def test_bars_are_printed_checked_and_rebuilt(filled: str) -> None:

@@ -47,7 +47,7 @@ def commands() -> list[str]:
 # What starts and goes on is started and watched here; the others run to their end below.
 STAYING = {
     "celery -A workers worker -Q streams -c 500 -l info": "ready.",
-    "celery -A workers worker -Q polls,control -l info": "ready.",
+    "celery -A workers worker -Q polls,control,backfill -l info": "ready.",
     "celery -A beat_schedule beat -l info": "this one sends",
     "celery -A workers flower": "Visit me at http",
     "collection simulate --market BTC/USDT --market ETH/USDT --rate 50 --port 8099": "at http://127.0.0.1:8099",
@@ -73,6 +73,9 @@ ELSEWHERE = {
     "export COLLECTION_URL=redis://localhost:6379/0 COLLECTION_FEEDS=feeds.toml": "the tests have a Redis of their own",
     "collection up feeds.toml": "below, with binance simulated",
     "collection status": "in test_streams.py, while streams run",
+    "collection backfill trades:binance:BTC/USDT --start 2026-01-01 --end 2026-01-08": "in test_backfill.py",
+    "collection backfill trades:binance:BTC/USDT --start 2026-01-01 --detach": "in test_backfill.py",
+    "collection backfill trades:binance:BTC/USDT --cancel": "in test_backfill.py",
     "collection audit trades:binance:BTC/USDT --truth http://127.0.0.1:8099": "below, at the simulator's own port",
 }
 

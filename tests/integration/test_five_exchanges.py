@@ -99,7 +99,13 @@ async def test_whatever_is_cut_repeated_and_reordered_certificates_equal_the_tru
             certificate = certify(memory, key_of(exchange, market))
             assert certificate.verdict == ("unproven" if WIRES[exchange].by == "time" else "complete")
             assert certificate.stored > (60 if exchange == "bybit" else 300)
-            assert await asyncio.to_thread(differences, memory, certificate, simulator.url) == []
+            if WIRES[exchange].by == "id":
+                assert await asyncio.to_thread(differences, memory, certificate, simulator.url) == []
+            else:
+                [covered] = memory.coverage(key_of(exchange, market)).intervals
+                stored = [one for _, one in memory.fetch(key_of(exchange, market), covered.after + 1, covered.upto)]
+                published = simulator.published(market)
+                assert stored == [one for one in published if covered.after < one.timestamp <= covered.upto]
 
 
 @every_exchange
@@ -111,17 +117,17 @@ async def test_where_history_is_cut_short_the_gaps_are_those_that_are_true(
         async with collecting(exchange, simulator, memory):
             await until(lambda: all(len(memory.fetch(key_of(exchange, market))) > 100 for market in MARKETS))
         await asyncio.sleep(2)  # in which 400 trades pass by
-        simulator.faults.set({"history": 20})
+        simulator.faults.set({"history": 100})
         async with collecting(exchange, simulator, memory):
             await all_proven(memory, exchange, simulator)
             keys = [key_of(exchange, market) for market in MARKETS]
             await until(lambda: all(memory.counters(key).get("gap:given_up") for key in keys), 30)
+            await until(lambda: all(len(memory.coverage(key).gaps) == 1 for key in keys))  # others are on their way
         for market in MARKETS:
             published = simulator.published(market)
             lost = missing(memory, exchange, market, published)
             coverage = memory.coverage(key_of(exchange, market))
             assert len(lost) > 100
-            assert len(coverage.gaps) == 1
             gap, where = coverage.gaps[0], [position(exchange, trade) for trade in lost if lost]
             if coverage.by == "id":
                 assert (gap.after + 1, gap.upto) == (where[0], where[-1])

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collection.audit import SHOWN, certify
-from collection.certificate import Span
+from collection.audit import NOT_STORED, SHOWN, certify
+from collection.certificate import Span, Stretch
 from collection.errors import ConfigurationError
+from collection.gap_notes import FORGOTTEN, OUT_OF_REACH, note_gap
 from collection.output import sparkline
 from collection.records import digest
 from collection.storage import Coverage, Covers, Interval, MemoryStorage
@@ -51,6 +52,26 @@ def test_what_is_covered_but_not_stored_is_a_hole() -> None:
     assert (found.verdict, found.missing, found.hole_count) == ("holes", 4, 3)
     assert found.holes == [Span(3, 3), Span(5, 6), Span(8, 8)]
     assert found.broken
+
+
+def test_stretches_of_ids_are_missing_each_with_its_reason() -> None:
+    storage = stored([1, 2, 3, 5, 7, 8, 11, 12], (0, 3), (6, 9), (10, 12))
+    note_gap(storage, KEY, storage.coverage(KEY), Interval(3, 6), FORGOTTEN)
+    assert certify(storage, KEY).stretches == [
+        Stretch("missing", 4, 4, FORGOTTEN),
+        Stretch("missing", 6, 6, FORGOTTEN),
+        Stretch("missing", 9, 9, NOT_STORED),
+        Stretch("missing", 10, 10, ""),
+    ]
+
+
+def test_stretches_of_time_are_unproven() -> None:
+    storage = stored([1, 2, 5], (DAY, DAY + 2_000), (DAY + 4_999, DAY + 6_000), by="time")
+    gap = Interval(DAY + 2_000, DAY + 4_999)
+    assert certify(storage, KEY).stretches == [Stretch("unproven", DAY + 2_001, DAY + 4_999, "")]
+    note_gap(storage, KEY, storage.coverage(KEY), gap, OUT_OF_REACH)
+    assert certify(storage, KEY).stretches == [Stretch("unproven", DAY + 2_001, DAY + 4_999, OUT_OF_REACH)]
+    assert certify(storage, KEY, DAY, DAY + 3_000).stretches[0].last == DAY + 3_000
 
 
 def test_of_many_holes_the_first_are_listed_and_all_are_counted() -> None:

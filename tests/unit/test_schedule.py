@@ -16,13 +16,15 @@ FEEDS = '[[feeds]]\nname = "{0}"\ntype = "cex_trades"\nexchange = "binance"\nmar
 
 def test_each_polled_collector_has_one_entry_and_all_streams_have_one(monkeypatch: pytest.MonkeyPatch) -> None:
     from beat_schedule.schedule import RETENTION, SUPERVISE, build_schedule
+    from workers.repair_times import entry_name
 
     Path("feeds.toml").write_text("\n".join(FEEDS.format(market) for market in ("A/B", "C/D")))
     monkeypatch.setenv("COLLECTION_INTERVALS__TRADES", "7s")
     monkeypatch.setenv("COLLECTION_EXCHANGES__BINANCE__TRANSPORT", "poll")
     current.cache_clear()
     schedule = build_schedule()
-    assert list(schedule) == ["trades:binance:A/B", "trades:binance:C/D", SUPERVISE, RETENTION]
+    keys = ["trades:binance:A/B", "trades:binance:C/D"]
+    assert list(schedule) == [*keys, SUPERVISE, *map(entry_name, keys), RETENTION]
     assert schedule[SUPERVISE]["args"] == [[]]
     entry = schedule["trades:binance:A/B"]
     assert (entry["task"], entry["schedule"], entry["args"]) == ("workers.tasks.poll", 7.0, ["trades:binance:A/B"])
@@ -31,8 +33,23 @@ def test_each_polled_collector_has_one_entry_and_all_streams_have_one(monkeypatc
     monkeypatch.setenv("COLLECTION_EXCHANGES__BINANCE__TRANSPORT", "stream")
     current.cache_clear()
     schedule = build_schedule()
-    assert list(schedule) == [SUPERVISE, RETENTION]
+    assert list(schedule) == [SUPERVISE, *map(entry_name, keys), RETENTION]
+    entry = schedule[entry_name(keys[0])]
+    assert (entry["task"], entry["schedule"], entry["args"]) == ("workers.tasks.repair", 600.0, keys[:1])
     assert schedule[SUPERVISE]["args"] == [["trades:binance:A/B", "trades:binance:C/D"]]
+
+
+def test_one_of_thirty_six_repairs_is_thorough_and_not_that_of_all_series_at_once() -> None:
+    from workers.repair_times import EVERY, THOROUGH, entry_name, is_thorough
+
+    keys, thorough = [f"trades:binance:M{number}/USDT" for number in range(200)], [0] * THOROUGH
+    for key in keys:
+        due = 1_767_225_600 + phase(entry_name(key), EVERY)
+        turns = [is_thorough(key, due + turn * EVERY + late) for turn in range(THOROUGH) for late in (0.1, 500.0)]
+        assert sum(turns) == 2
+        assert turns[::2] == turns[1::2]
+        thorough[turns.index(True) // 2] += 1
+    assert max(thorough) < 20
 
 
 def test_phases_are_spread_over_the_interval_and_stay_the_same() -> None:
