@@ -17,8 +17,6 @@ from bench.ingest_contenders import ROOT, Contender
 from bench.ingest_exchange import FIRST, Exchange
 from collection.embedded import EmbeddedRedis
 
-WARM = 1.5
-"""Seconds of trades before anything is measured."""
 STEP = 2.5
 """Seconds for which a rate is tried."""
 LAG = 0.5
@@ -35,6 +33,8 @@ class Plan(NamedTuple):
     latency: float
     """Seconds for which the latency is measured; 0 for not at all."""
     capacity: bool
+    warm: float = 1.5
+    """Seconds of trades before anything is measured."""
 
 
 class Result(NamedTuple):
@@ -89,7 +89,7 @@ def _measure(
         return exchange.made, _cpu(process.pid), _cpu(server.pid or 0)
 
     exchange.start(plan.rate)
-    time.sleep(WARM)
+    time.sleep(plan.warm)
     before = marks()
     time.sleep(plan.seconds)
     trades, cpu, redis_cpu = (after - old for after, old in zip(marks(), before, strict=True))
