@@ -19,7 +19,7 @@ _HOUR = 3600.0
 
 
 def build_schedule() -> dict[str, dict[str, Any]]:
-    """Return the entries in the form of Celery's `beat_schedule`: by collector id, `repair:ID`, SUPERVISE and RETENTION.
+    """Return the entries in the form of Celery's `beat_schedule`: collector ids, `repair:ID`, SUPERVISE, RETENTION.
 
     Raises:
         ConfigurationError: The feeds file is wrong.

@@ -12,7 +12,7 @@ from collection.data_collectors.lag import is_beside
 from collection.errors import ConfigurationError
 from collection.records import Trade
 from collection.storage import DataCollectionStorage
-from collection.text import milliseconds, nearest
+from collection.text import milliseconds, nearest, seconds
 
 KeyArgument = Annotated[
     str, typer.Argument(metavar="KEY", help="The key of a series, as `collection series` lists them.")
@@ -41,6 +41,14 @@ def checked_format(form: str, formats: Sequence[str] = FORMATS) -> None:
 def time_range(start: str | None, end: str | None) -> tuple[int | None, int | None]:
     """Read --start and --end; raises ConfigurationError."""
     return read_option(milliseconds, "--start", start), read_option(milliseconds, "--end", end)
+
+
+def bar_width(text: str) -> int:
+    """Read the width of bars in milliseconds; raises ValueError."""
+    width = seconds(text) * 1000
+    if width != int(width):
+        raise ValueError(f"{text!r} is no whole number of milliseconds")
+    return int(width)
 
 
 def checked_key(storage: DataCollectionStorage, key: str) -> None:

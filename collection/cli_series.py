@@ -19,6 +19,7 @@ from collection.cli_options import (
     KeyArgument,
     LastOption,
     StartOption,
+    bar_width,
     checked_format,
     checked_key,
     checked_trades,
@@ -33,7 +34,6 @@ from collection.output_tail import Lines, closed_quietly, nobody_reads
 from collection.settings import current
 from collection.storage import DataCollectionStorage
 from collection.tail import WILD, Follower, Positions
-from collection.text import seconds
 
 SCREENFUL = 30
 """Bars that a table shows where no more are asked for."""
@@ -91,7 +91,7 @@ def bars(
 ) -> None:
     """Print open, high, low, close and volumes of trades; or check the bars that are kept beside them."""
     checked_format(form)
-    times, step = time_range(start, end), read_option(_width, "--width", width)
+    times, step = time_range(start, end), read_option(bar_width, "--width", width)
     with opened_storage(current(), tell) as storage:
         checked_trades(storage, key)
         if check or rebuild:
@@ -184,10 +184,3 @@ def _newest(storage: DataCollectionStorage, key: str, n: int, end: int | None, w
         if len(found) >= n or span >= upto:
             return found[-n:]
         span *= 8
-
-
-def _width(text: str) -> int:
-    width = seconds(text) * 1000
-    if width != int(width):
-        raise ValueError(f"{text!r} is no whole number of milliseconds")
-    return int(width)

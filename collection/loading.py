@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from collection.data_collectors import CollectorFactory, DataSourceCollector
 from collection.errors import ConfigurationError
-from collection.feeds import FEED_TYPES, PriceFeed
+from collection.feeds import PriceFeed, feed_type, feed_types
 from collection.problems import problems
 from collection.settings import current
 from collection.text import nearest
@@ -90,12 +90,16 @@ def _read(table: dict[str, Any], factory: CollectorFactory) -> PriceFeed | list[
     kind = table.get("type")
     if not isinstance(kind, str):
         return ["type: missing" if kind is None else f"type: should be text, not {kind!r}"]
-    if kind not in FEED_TYPES:
-        return [f"type: unknown type {kind!r}{nearest(kind, FEED_TYPES)}"]
     try:
-        return FEED_TYPES[kind].model_validate(table, strict=True, context=factory)
+        found = feed_type(kind)
+    except ConfigurationError as error:
+        return [f"type: {line}" for line in error.problems]
+    if found is None:
+        return [f"type: unknown type {kind!r}{nearest(kind, feed_types())}"]
+    try:
+        return found.model_validate(table, strict=True, context=factory)
     except ValidationError as error:
-        return list(_lines(error, FEED_TYPES[kind]))
+        return list(_lines(error, found))
 
 
 def _lines(error: ValidationError, feed_type: type[PriceFeed]) -> Iterator[str]:

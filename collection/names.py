@@ -7,6 +7,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from collection import plugins
 from collection.text import nearest
 
 
@@ -23,9 +24,15 @@ def known_exchanges() -> frozenset[str]:
 
 def check_exchange(exchange: str) -> str:
     """Return the id of a known exchange; raise ValueError, naming the nearest, for another."""
-    if exchange not in known_exchanges():
-        raise ValueError(f"{exchange!r} is no exchange that ccxt knows{nearest(exchange, known_exchanges())}")
+    if not is_known(exchange):
+        known = known_exchanges().union(plugins.names("clients"))
+        raise ValueError(f"{exchange!r} is no exchange that ccxt knows{nearest(exchange, known)}")
     return exchange
+
+
+def is_known(exchange: str) -> bool:
+    """Whether ccxt or the client of a plug-in reaches an exchange."""
+    return exchange in known_exchanges() or exchange in plugins.names("clients")
 
 
 def check_market(market: str) -> str:
@@ -47,10 +54,13 @@ OTHER_IDS = frozenset({"aster", "bitrue", "hashkey", "lbank", "mexc", "nado", "t
 def streams_trades(exchange: str) -> bool:
     """Whether ccxt can stream an exchange's trades, read from its files as well: `has["watchTrades"]`.
 
+    Of an exchange that a plug-in reaches, its client says so (`CEXClient.streams`).
     Not where they would be stored twice, or a key is needed: see `OTHER_IDS` and `WITH_KEYS`.
     """
     if exchange in OTHER_IDS | WITH_KEYS:
         return False
+    if exchange not in known_exchanges() and (client := plugins.find("clients", exchange, object)):
+        return getattr(client, "streams", False) is True
     spec = find_spec("ccxt")
     for folder in (spec.submodule_search_locations if spec else None) or ():
         module = Path(folder, "pro", f"{exchange}.py")

@@ -33,6 +33,12 @@ MEANINGS = {
     "gap:lost": "times that the storage had lost what it was given, which was then read again",
     "backfill:read": "read by backfills",
     "backfill:lacking": "times that a backfill found something the exchange does not have",
+    "repair:lost": "ids that were covered, and no longer stored",
+    "repair:covered": "ids that were stored, and no longer covered",
+    "repair:closed": "stretches that were missing, and that repair has read",
+    "repair:given_up": "stretches that the exchange does not have: `collection gaps` says why",
+    "repair": "turns of repair that failed, and were repeated",
+    "over": "times that this clock was more than a second from the other",
     "dropped": "left out while the storage was away; the coverage stays open, so they are collected again",
 }
 _VERDICTS = {

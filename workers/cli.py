@@ -8,7 +8,14 @@ from typing import Annotated
 
 import typer
 
-from collection import cli_audit, cli_lag, cli_series  # noqa: F401  their commands are those of `app` as well
+from collection import (  # noqa: F401  their commands are those of `app` as well
+    cli_audit,
+    cli_export,
+    cli_lag,
+    cli_plot,
+    cli_plugins,
+    cli_series,
+)
 from collection.cli import (
     FaultsOption,
     RateOption,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from collection import plugins
 from collection.clients.base import CEXClient, Cursor, Live, Page, Refused, Start, TradeStream
 from collection.clients.budget import Budget, LocalBudget, Rate
 from collection.clients.ccxt_client import CCXTClient
 from collection.clients.native_client import NativeClient
 from collection.clients.wires import WIRES
+from collection.names import known_exchanges
 from collection.settings import Settings
 
 __all__ = ["CEXClient", "Clients", "Cursor", "Live", "Page", "Refused", "Start", "TradeStream"]
@@ -29,14 +31,17 @@ class Clients:
         """Return the client of an exchange for a market; to be called, and its client used, within one event loop."""
         native = exchange in WIRES and is_spot(market) and self._settings.exchange(exchange).client == "auto"
         if (exchange, native) not in self._clients:
-            settings = self._settings.exchange(exchange)
-            made = (
-                NativeClient(WIRES[exchange](), settings, self._budgets)
-                if native
-                else CCXTClient(exchange, settings, self._budgets)
-            )
-            self._clients[exchange, native] = made
+            self._clients[exchange, native] = self._made(exchange, native=native)
         return self._clients[exchange, native]
+
+    def _made(self, exchange: str, *, native: bool) -> CEXClient:
+        settings = self._settings.exchange(exchange)
+        if native:
+            return NativeClient(WIRES[exchange](), settings, self._budgets)
+        if exchange not in known_exchanges() and (plugin := plugins.find("clients", exchange, CEXClient)):
+            made: CEXClient = plugin(settings, self._budgets)
+            return made
+        return CCXTClient(exchange, settings, self._budgets)
 
     async def close(self) -> None:
         """Close all clients."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
-from typing import NamedTuple, Self
+from typing import ClassVar, NamedTuple, Self
 
 from collection.clients.skew import Skew
 from collection.records import Trade
@@ -98,6 +98,8 @@ class CEXClient(ABC):
     """
 
     exchange: str
+    streams: ClassVar[bool] = True
+    """Of the client of a plug-in: False where its trades can only be polled."""
     by: By
     """What positions are on this exchange: trade ids where they are increasing integers, else times."""
 

@@ -8,23 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from collection.clients.base import Refused
 from collection.clients.budget import Rate
-from collection.clients.wire import (
-    Event,
-    Leaving,
-    Limits,
-    Rejected,
-    Request,
-    Subscribed,
-    Wire,
-    lone,
-    read_rows,
-)
+from collection.clients.rows import Number, Rows, lone
+from collection.clients.wire import Event, Leaving, Limits, Rejected, Request, Subscribed, Wire
 from collection.errors import CollectionError, ConfigurationError, RetryLater
 from collection.records import Trade
 
@@ -34,14 +25,15 @@ _BAD_SYMBOL = -1121
 class _Aggregate(msgspec.Struct, gc=False):
     """A message of the stream `<symbol>@aggTrade`; a row of `aggTrades` is one without a symbol."""
 
-    a: int
+    a: Number
     p: Decimal
     q: Decimal
     T: int
     m: bool
     s: str = ""
+    e: Literal["aggTrade"] = "aggTrade"
 
-    def trade(self, received: int) -> Trade:
+    def trade(self, symbol: str, received: int) -> Trade:
         """Return the record: a taker sells where the buyer is the maker."""
         return Trade(self.T, str(self.a), "sell" if self.m else "buy", self.p, self.q, received)
 
@@ -68,7 +60,7 @@ class Binance(Wire):
     pages = "from_id"
     page_size = 1000
     # 1,024 streams and 5 messages a second on a connection, 300 connections in 5 minutes, 6,000 weight a minute.
-    limits = Limits(1000, 200, Rate(2, 1), Rate(50, 60), Rate(500, 6))
+    limits = Limits(1000, 200, Rate(2, 1), Rate(25, 30), Rate(500, 6))
     rest = "https://api.binance.com/api/v3"
     rest_key = ("public",)
     socket = "wss://stream.binance.com:9443/stream"
@@ -76,7 +68,7 @@ class Binance(Wire):
 
     _message = msgspec.json.Decoder(_Message)
     _aggregate = msgspec.json.Decoder(_Aggregate)
-    _rows = msgspec.json.Decoder(list[msgspec.Raw])
+    _rows = Rows(_Aggregate)
 
     def symbol(self, market: str) -> str:
         return market.replace("/", "")
@@ -94,7 +86,7 @@ class Binance(Wire):
     def read(self, message: bytes, received: int) -> Event | None:
         read = self._message.decode(message)
         if (row := read.data) is not None:
-            return lone(row.s, row.trade(received), message)
+            return lone(row.s, row.trade(row.s, received), message)
         if read.error is not None:
             problem = ConfigurationError(f"binance: {read.error.msg} ({read.error.code})")
             return Rejected(problem, request=read.id)
@@ -103,7 +95,7 @@ class Binance(Wire):
         if read.e == "serverShutdown":
             return Leaving("the server shuts down")
         row = self._aggregate.decode(message)
-        return lone(row.s, row.trade(received), message)
+        return lone(row.s, row.trade(row.s, received), message)
 
     def symbol_of(self, message: Mapping[str, Any]) -> Any:
         return message.get("data", message)["s"]
@@ -113,7 +105,7 @@ class Binance(Wire):
         return Request("/aggTrades", params if at is None else {**params, "fromId": at}, weight=4)
 
     def read_page(self, body: bytes, symbol: str, received: int) -> tuple[list[Trade], list[Refused]]:
-        return read_rows(self._rows.decode(body), self._aggregate, lambda row: row.trade(received))
+        return self._rows.read(body, symbol, received)
 
     def error(self, status: int, body: bytes) -> CollectionError | None:
         try:

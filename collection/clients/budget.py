@@ -36,16 +36,18 @@ class LocalBudget(Budget):
         self._rate = rate
         self._left = rate.weight
         self._at = time.monotonic()
+        self._turns = {background: asyncio.Lock() for background in (False, True)}
 
     async def take(self, weight: float = 1.0) -> None:
         kept = RESERVED * self._rate.weight if in_background.get() else 0.0
         needed = min(weight + kept, self._rate.weight)  # what weighs more than there can be is owed
-        while True:
-            lacking = needed - self._filled()
-            if lacking <= 0:
-                self._left -= weight
-                return
-            await asyncio.sleep(lacking * self._rate.seconds / self._rate.weight)
+        async with self._turns[kept > 0]:  # the first waits for what it lacks, and the others, in order, for it
+            while True:
+                lacking = needed - self._filled()
+                if lacking <= 0:
+                    self._left -= weight
+                    return
+                await asyncio.sleep(lacking * self._rate.seconds / self._rate.weight)
 
     def _filled(self) -> float:
         now = time.monotonic()

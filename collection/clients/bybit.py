@@ -6,22 +6,25 @@ https://bybit-exchange.github.io/docs/v5/market/recent-trade
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from collection.clients.base import Refused
 from collection.clients.budget import Rate
-from collection.clients.wire import Event, Limits, Rejected, Request, Subscribed, Trades, Wire, read_rows
+from collection.clients.rows import ABSENT, Rows, check_market, whole
+from collection.clients.wire import Event, Limits, Rejected, Request, Subscribed, Wire
 from collection.errors import ConfigurationError, RetryLater
 from collection.records import Side, Trade
 
 _TOPIC = "publicTrade."
 _BAD_REQUEST = 10001
+_LASTING = ("invalid symbol", "handler not found", "invalid args", "args size")
+"""What errors over WebSockets say that trying again does not end."""
 _SIDES: dict[str, Side] = {"Buy": "buy", "Sell": "sell"}
+Id = Annotated[str, msgspec.Meta(min_length=1)]
 
 
 class _Trade(msgspec.Struct, gc=False):
@@ -31,28 +34,32 @@ class _Trade(msgspec.Struct, gc=False):
     S: Literal["Buy", "Sell"]
     v: Decimal
     p: Decimal
-    i: str
+    i: Id
+    s: str
 
-    def trade(self, received: int) -> Trade:
-        return Trade(self.T, _id(self.i), _SIDES[self.S], self.p, self.v, received)
+    def trade(self, symbol: str, received: int) -> Trade:
+        check_market(self.s, symbol)
+        return Trade(self.T, self.i, _SIDES[self.S], self.p, self.v, received)
 
 
 class _Recent(msgspec.Struct, gc=False):
     """A row of `recent-trade`."""
 
-    execId: str  # noqa: N815
+    execId: Id  # noqa: N815
+    symbol: str
     price: Decimal
     size: Decimal
     side: Literal["Buy", "Sell"]
     time: str
 
-    def trade(self, received: int) -> Trade:
-        return Trade(int(self.time), _id(self.execId), _SIDES[self.side], self.price, self.size, received)
+    def trade(self, symbol: str, received: int) -> Trade:
+        check_market(self.symbol, symbol)
+        return Trade(whole(self.time), self.execId, _SIDES[self.side], self.price, self.size, received)
 
 
 class _Message(msgspec.Struct, gc=False):
     topic: str = ""
-    data: list[msgspec.Raw] = []
+    data: msgspec.Raw = ABSENT
     op: str = ""
     success: bool | None = None
     ret_msg: str = ""
@@ -60,13 +67,13 @@ class _Message(msgspec.Struct, gc=False):
 
 
 class _Result(msgspec.Struct):
-    rows: list[msgspec.Raw] = msgspec.field(default_factory=list, name="list")
+    rows: msgspec.Raw = msgspec.field(default=ABSENT, name="list")
 
 
 class _Answer(msgspec.Struct):
     retCode: int  # noqa: N815
     retMsg: str = ""  # noqa: N815
-    result: _Result = msgspec.field(default_factory=_Result)
+    result: _Result | None = None
 
 
 class Bybit(Wire):
@@ -84,9 +91,9 @@ class Bybit(Wire):
     socket_key = ("ws", "public", "spot")
     ping = b'{"op":"ping"}'
     _message = msgspec.json.Decoder(_Message)
-    _trade = msgspec.json.Decoder(_Trade)
-    _recent = msgspec.json.Decoder(_Recent)
     _answer = msgspec.json.Decoder(_Answer)
+    _trades = Rows(_Trade)
+    _recent = Rows(_Recent)
 
     def symbol(self, market: str) -> str:
         return market.replace("/", "")
@@ -104,15 +111,17 @@ class Bybit(Wire):
     def read(self, message: bytes, received: int) -> Event | None:
         read = self._message.decode(message)
         if read.topic.startswith(_TOPIC):
-            symbol = read.topic[len(_TOPIC) :]
-            return Trades(symbol, *read_rows(read.data, self._trade, lambda row: row.trade(received)))
-        if read.op != "subscribe" or read.success is None:
+            return self._trades.hear(read.data, read.topic[len(_TOPIC) :], received)
+        if read.op == "subscribe" and read.success is not None:
+            request = int(read.req_id) if read.req_id.isdecimal() else None
+            if read.success or "already subscribed" in read.ret_msg:
+                return Subscribed(request=request)
+            # Which topics of the request are wrong is not named in one way, nor are the others taken.
+            kind = ConfigurationError if any(text in read.ret_msg.lower() for text in _LASTING) else RetryLater
+            return Rejected(kind(f"bybit: {read.ret_msg}"), request=request)
+        if read.op in ("ping", "pong", "unsubscribe"):
             return None
-        request = int(read.req_id) if read.req_id.isdecimal() else None
-        if read.success:
-            return Subscribed(request=request)
-        named = re.findall(r"publicTrade\.([A-Z0-9]+)", read.ret_msg)
-        return Rejected(ConfigurationError(f"bybit: {read.ret_msg}"), named, request)
+        raise ValueError(f"unknown topic {read.topic!r}, op {read.op!r}")
 
     def symbol_of(self, message: Mapping[str, Any]) -> Any:
         return message["topic"].removeprefix(_TOPIC)
@@ -125,10 +134,7 @@ class Bybit(Wire):
         if answer.retCode:
             text = f"bybit: {answer.retMsg} ({answer.retCode})"
             raise ConfigurationError(text) if answer.retCode == _BAD_REQUEST else RetryLater(text)
-        return read_rows(reversed(answer.result.rows), self._recent, lambda row: row.trade(received))
-
-
-def _id(text: str) -> str:
-    if not text:
-        raise ValueError("no id")
-    return text
+        if answer.result is None:
+            raise ValueError("no result")
+        trades, refused = self._recent.read(answer.result.rows, symbol, received)
+        return trades[::-1], refused

@@ -68,7 +68,7 @@ def is_network_error(error: Exception) -> bool:
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
     for name, value in headers.items():
-        if name.lower() == "retry-after" and value.strip().isdigit():
+        if name.lower() == "retry-after" and value.strip().isdecimal():
             return float(value)
     return None
 

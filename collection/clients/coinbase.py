@@ -1,6 +1,7 @@
 """Coinbase Exchange: matches.
 
 https://docs.cdp.coinbase.com/exchange/websocket-feed/channels
+https://docs.cdp.coinbase.com/exchange/websocket-feed/rate-limits
 https://docs.cdp.coinbase.com/exchange/reference/exchangerestapi_getproducttrades
 """
 
@@ -16,25 +17,32 @@ import msgspec
 from collection.clients.base import Refused
 from collection.clients.budget import Rate
 from collection.clients.digits import plain
+from collection.clients.rows import Number, Rows, check_market, lone
 from collection.clients.times import milliseconds_of
-from collection.clients.wire import Event, Limits, Rejected, Request, Subscribed, Wire, lone, read_rows
-from collection.errors import CollectionError, ConfigurationError
-from collection.records import Trade
+from collection.clients.wire import Event, Limits, Rejected, Request, Subscribed, Wire
+from collection.errors import CollectionError, ConfigurationError, RetryLater
+from collection.records import Side, Trade
+
+_MATCHES = (b'{"type":"match",', b'{"type":"last_match",')
+"""How messages of trades begin."""
+_TAKERS: dict[str, Side] = {"buy": "sell", "sell": "buy"}
 
 
 class _Match(msgspec.Struct, gc=False):
     """A message `match` or `last_match`; a row of REST is one without a product."""
 
-    trade_id: int
+    trade_id: Number
     price: Decimal
     size: Decimal
     time: str
     side: Literal["buy", "sell"]
     product_id: str = ""
 
-    def trade(self, received: int) -> Trade:
+    def trade(self, symbol: str, received: int) -> Trade:
         """Return the record; the side that is sent is the maker's."""
-        side: Literal["buy", "sell"] = "sell" if self.side == "buy" else "buy"
+        if self.product_id:
+            check_market(self.product_id, symbol)
+        side = _TAKERS[self.side]
         return Trade(
             milliseconds_of(self.time), str(self.trade_id), side, plain(self.price), plain(self.size), received
         )
@@ -52,6 +60,10 @@ class _Message(msgspec.Struct, gc=False):
     channels: list[_Channel] = []
 
 
+class _Problem(msgspec.Struct):
+    message: str
+
+
 class Coinbase(Wire):
     """Ids are contiguous in each market. Live and over REST numbers differ by zeros at their ends: they are cut off."""
 
@@ -59,7 +71,7 @@ class Coinbase(Wire):
     by = "id"
     pages = "before_id"
     page_size = 1000
-    # 8 connections a second and address, 100 messages a second on each; public REST: 10 requests a second.
+    # An address: 8 connections and 100 messages a second; REST: 10 requests a second, 15 at once.
     limits = Limits(300, 100, Rate(20, 1), Rate(4, 1), Rate(5, 0.5))
     rest = "https://api.exchange.coinbase.com"
     rest_key = ("public",)
@@ -67,7 +79,7 @@ class Coinbase(Wire):
     socket_key = ("ws",)
     _match = msgspec.json.Decoder(_Match)
     _message = msgspec.json.Decoder(_Message)
-    _rows = msgspec.json.Decoder(list[msgspec.Raw])
+    _rows = Rows(_Match)
 
     def symbol(self, market: str) -> str:
         return market.replace("/", "-")
@@ -82,23 +94,24 @@ class Coinbase(Wire):
         return msgspec.json.encode({"type": method, "product_ids": list(symbols), "channels": ["matches"]})
 
     def read(self, message: bytes, received: int) -> Event | None:
-        kind = message[:22]
-        if b'"match"' in kind or b'"last_match"' in kind:  # as it is always sent: the type comes first
-            match = self._match.decode(message)
-            return lone(match.product_id, match.trade(received), message)
+        if message.startswith(_MATCHES):
+            return self._trade_in(message, received)
         read = self._message.decode(message)
-        if read.type in ("match", "last_match"):
-            match = self._match.decode(message)
-            return lone(match.product_id, match.trade(received), message)
-        if read.type == "subscriptions":
-            return Subscribed(
-                [id for channel in read.channels if channel.name == "matches" for id in channel.product_ids]
-            )
-        if read.type == "error":
-            error = ConfigurationError(f"coinbaseexchange: {read.message}: {read.reason}")
-            named = re.match(r"(\S+) is not a valid product", read.reason)
-            return Rejected(error, [named[1]] if named else ())
-        return None
+        match read.type:
+            case "match" | "last_match":
+                return self._trade_in(message, received)
+            case "subscriptions":
+                named = [channel.product_ids for channel in read.channels if channel.name == "matches"]
+                return Subscribed([id for ids in named for id in ids])
+            case "error":
+                return _rejected(read)
+            case "heartbeat":
+                return None
+        raise ValueError(f"unknown type {read.type!r}")
+
+    def _trade_in(self, message: bytes, received: int) -> Event:
+        match = self._match.decode(message)
+        return lone(match.product_id, match.trade(match.product_id, received), message)
 
     def symbol_of(self, message: Mapping[str, Any]) -> Any:
         return message["product_id"]
@@ -108,8 +121,8 @@ class Coinbase(Wire):
         return Request(f"/products/{symbol}/trades", params if at is None else {**params, "after": at})
 
     def read_page(self, body: bytes, symbol: str, received: int) -> tuple[list[Trade], list[Refused]]:
-        rows = self._rows.decode(body)
-        return read_rows(reversed(rows), self._match, lambda row: row.trade(received))
+        trades, refused = self._rows.read(body, symbol, received)
+        return trades[::-1], refused
 
     def error(self, status: int, body: bytes) -> CollectionError | None:
         try:
@@ -119,5 +132,8 @@ class Coinbase(Wire):
         return ConfigurationError(f"coinbaseexchange: {problem}") if status in (400, 404) else None
 
 
-class _Problem(msgspec.Struct):
-    message: str
+def _rejected(read: _Message) -> Rejected:
+    text = f"coinbaseexchange: {read.message}: {read.reason}"
+    if named := re.match(r"(\S+) is not a valid product", read.reason):
+        return Rejected(ConfigurationError(text), [named[1]])
+    return Rejected(RetryLater(text))

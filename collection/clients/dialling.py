@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from picows import WSAutoPingStrategy, WSError, WSHandshakeError, WSListener, WSTransport, ws_connect
+from picows import WSAutoPingStrategy, WSHandshakeError, WSListener, WSTransport, ws_connect
 
 from collection.backoff import HEALTHY, LONGEST, Backoff
 from collection.clients.answers import in_short, status_error
@@ -32,26 +32,28 @@ class Dialling:
     def __init__(self, exchange: str, address: str, proxy: str | None, budget: Budget) -> None:
         self._exchange, self._address, self._proxy, self._budget = exchange, address, proxy, budget
         self._backoff = Backoff()
-        self._not_before = 0.0
+        self._not_before = self._banned_until = 0.0
 
     async def dial(self, listener: WSListener) -> WSTransport:
         """Connect, as soon as that may be tried; raises RetryLater."""
         while True:
-            left = self._not_before - asyncio.get_running_loop().time()
+            left = max(self._not_before, self._banned_until) - asyncio.get_running_loop().time()
             if left <= 0:
                 break
             await asyncio.sleep(left)
-        await self._budget.take()
         try:
+            await self._budget.take()
             return await self._connect(listener)
         except RetryLater as error:
             self._pause(max(self._backoff.next(), error.after or 0.0), str(error))
+            if error.after:
+                self._banned_until = self._not_before
             raise
 
     async def _connect(self, listener: WSListener) -> WSTransport:
         exchange = self._exchange
         try:
-            async with asyncio.timeout(CONNECTING):
+            async with asyncio.timeout(2 * CONNECTING):  # each of its parts ends itself before
                 transport, _ = await ws_connect(
                     lambda: listener,
                     self._address,
@@ -72,7 +74,7 @@ class Dialling:
             raise status_error(exchange, status, headers, " to a WebSocket's handshake") from None
         except TimeoutError:
             raise RetryLater(f"{exchange}: no connection within {CONNECTING:g} s") from None
-        except (OSError, WSError, ValueError) as error:  # ValueError: a proxy that can't be used
+        except Exception as error:  # of a proxy, too: what is not foreseen here must not be tried again without a pause
             raise RetryLater(f"{exchange}: no connection: {in_short(error)}") from None
 
     def broke(self, lived: float) -> None:

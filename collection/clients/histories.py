@@ -214,6 +214,11 @@ class TradesSince(NumberedTrades):
                 latest = at
             elif rows.ids[-1] >= id:
                 return rows.since(id), more
+            elif rows.trades and rows.trades[0].timestamp == rows.trades[-1].timestamp:
+                # A full page of one millisecond: more can't be had of it, so go on behind it, which leaves a gap.
+                rows = await self._ask(symbol, rows.trades[-1].timestamp + 1)
+                return rows.since(id), len(rows.ids) >= self._size
+        self._anchors.pop(symbol, None)  # the exchange may number its trades anew
         raise RetryLater(f"{self._wire.exchange}: where trade {id} of {symbol} stands in time is not found")
 
     def _known_beyond(self, symbol: str, id: int) -> bool:

@@ -15,43 +15,45 @@ import msgspec
 from collection.clients.base import Refused
 from collection.clients.budget import Rate
 from collection.clients.digits import plain
-from collection.clients.times import milliseconds_of
-from collection.clients.wire import Event, Leaving, Limits, Rejected, Request, Subscribed, Trades, Wire, read_rows
+from collection.clients.rows import ABSENT, Number, Rows, check_market
+from collection.clients.times import milliseconds_of, milliseconds_of_seconds
+from collection.clients.wire import Event, Leaving, Limits, Rejected, Request, Subscribed, Wire
 from collection.errors import CollectionError, ConfigurationError, RetryLater
-from collection.records import Trade
+from collection.records import Side, Trade
 
 _OLD_NAMES = {"XBT": "BTC", "XDG": "DOGE"}
+_LASTING = ("Currency pair not ", "Symbol(s) not found", "EQuery:", "EGeneral:Invalid", "EGeneral:Permission")
+"""How errors begin that trying again does not end."""
+_SIDES: dict[str, Side] = {"b": "buy", "s": "sell"}
 
 
 class _Trade(msgspec.Struct, gc=False):
+    """A row of the channel `trade`."""
+
     symbol: str
     side: Literal["buy", "sell"]
     price: Decimal
     qty: Decimal
-    trade_id: int
+    trade_id: Number
     timestamp: str
 
-    def trade_of(self, symbol: str, received: int) -> Trade:
-        """Return the record; raises ValueError where it is one of another market."""
-        if self.symbol != symbol:
-            raise ValueError(f"it is not of {symbol}")
-        return Trade(
-            milliseconds_of(self.timestamp),
-            str(self.trade_id),
-            self.side,
-            plain(self.price),
-            plain(self.qty),
-            received,
-        )
+    def trade(self, symbol: str, received: int) -> Trade:
+        check_market(self.symbol, symbol)
+        time = milliseconds_of(self.timestamp)
+        return Trade(time, str(self.trade_id), self.side, plain(self.price), plain(self.qty), received)
 
 
 class _Named(msgspec.Struct, gc=False):
     symbol: str = ""
 
 
+class _First(msgspec.Struct, array_like=True, gc=False):
+    row: _Named
+
+
 class _Message(msgspec.Struct, gc=False):
     channel: str = ""
-    data: list[msgspec.Raw] = []
+    data: msgspec.Raw = ABSENT
     method: str = ""
     success: bool | None = None
     error: str = ""
@@ -61,17 +63,18 @@ class _Message(msgspec.Struct, gc=False):
 
 
 class _Row(msgspec.Struct, array_like=True, gc=False):
+    """A row of `Trades`."""
+
     price: Decimal
     volume: Decimal
     time: Decimal
     side: Literal["b", "s"]
     order: str
     more: str
-    trade_id: int
+    trade_id: Number
 
-    def trade(self, received: int) -> Trade:
-        side: Literal["buy", "sell"] = "buy" if self.side == "b" else "sell"
-        time = int(self.time * 1000)
+    def trade(self, symbol: str, received: int) -> Trade:
+        time, side = milliseconds_of_seconds(self.time), _SIDES[self.side]
         return Trade(time, str(self.trade_id), side, plain(self.price), plain(self.volume), received)
 
 
@@ -105,11 +108,10 @@ class Kraken(Wire):
     socket_key = ("ws", "publicV2")
     ping = b'{"method":"ping"}'
     _message = msgspec.json.Decoder(_Message)
-    _trade = msgspec.json.Decoder(_Trade)
-    _symbol = msgspec.json.Decoder(_Named)
-    _row = msgspec.json.Decoder(_Row)
+    _first = msgspec.json.Decoder(_First)
     _answer = msgspec.json.Decoder(_Answer)
-    _rows = msgspec.json.Decoder(list[msgspec.Raw])
+    _trades = Rows(_Trade)
+    _rows = Rows(_Row)
 
     def __init__(self) -> None:
         self._pairs: dict[str, str] = {}
@@ -130,22 +132,15 @@ class Kraken(Wire):
     def read(self, message: bytes, received: int) -> Event | None:
         read = self._message.decode(message)
         if read.channel == "trade":
-            symbol = self._symbol.decode(read.data[0]).symbol
-            return Trades(symbol, *read_rows(read.data, self._trade, lambda row: row.trade_of(symbol, received)))
+            return self._trades.hear(read.data, self._first.decode(read.data).row.symbol, received)
+        if read.method == "subscribe":
+            return _answer_in(read)
         if read.channel == "status":
-            state = self.state_of(message)
-            return Leaving(f"the exchange is in {state}") if state == "maintenance" else None
-        if read.method != "subscribe" or read.success is None:
+            state = msgspec.json.decode(read.data)[0]["system"]
+            return Leaving("the exchange is in maintenance") if state == "maintenance" else None
+        if read.channel == "heartbeat" or read.method in ("pong", "unsubscribe"):
             return None
-        if read.success:
-            return Subscribed([read.result.symbol] if read.result else (), read.req_id)
-        symbol = read.symbol or (read.result.symbol if read.result else "")
-        return Rejected(ConfigurationError(f"kraken: {read.error}"), [symbol] if symbol else (), read.req_id)
-
-    @staticmethod
-    def state_of(message: bytes) -> str:
-        """Return what a message of the channel `status` calls the state of the exchange."""
-        return str(msgspec.json.decode(message)["data"][0]["system"])
+        raise ValueError(f"unknown channel {read.channel!r}, method {read.method!r}, {read.error!r}")
 
     def symbol_of(self, message: Mapping[str, Any]) -> Any:
         return message["data"][0]["symbol"]
@@ -172,15 +167,22 @@ class Kraken(Wire):
         answer = self._answer.decode(body)
         if answer.error:
             raise _problem(answer.error)
-        [rows] = [self._rows.decode(value) for name, value in answer.result.items() if name != "last"]
-        return read_rows(rows, self._row, lambda row: row.trade(received))
+        [rows] = [value for name, value in answer.result.items() if name != "last"]
+        return self._rows.read(rows, symbol, received)
 
 
 def _today(wsname: str) -> str:
     return "/".join(_OLD_NAMES.get(asset, asset) for asset in wsname.split("/"))
 
 
+def _answer_in(read: _Message) -> Event:
+    symbol = read.symbol or (read.result.symbol if read.result else "")
+    symbols = [symbol] if symbol else []
+    if read.success or read.error == "Already subscribed":
+        return Subscribed(symbols, read.req_id)
+    return Rejected(_problem([read.error]), symbols, read.req_id)
+
+
 def _problem(errors: Sequence[str]) -> CollectionError:
     text = f"kraken: {', '.join(errors)}"
-    lasting = any(error.startswith(("EQuery:", "EGeneral:Invalid", "EGeneral:Permission")) for error in errors)
-    return ConfigurationError(text) if lasting else RetryLater(text)
+    return ConfigurationError(text) if any(error.startswith(_LASTING) for error in errors) else RetryLater(text)

@@ -15,25 +15,31 @@ import msgspec
 
 from collection.clients.base import Refused
 from collection.clients.budget import Rate
-from collection.clients.wire import Event, Leaving, Limits, Rejected, Request, Subscribed, Trades, Wire, read_rows
+from collection.clients.rows import ABSENT, Rows, check_market, numbered, whole
+from collection.clients.wire import Event, Leaving, Limits, Rejected, Request, Subscribed, Wire
 from collection.errors import CollectionError, ConfigurationError, RetryLater
 from collection.records import Trade
 
 _CHANNEL = "trades-all"
 _UPGRADE = "64008"
-_BUSY = frozenset({"50001", "50004", "50011", "50013", "50026", "50040", "50061"})
-_NOT_NOW = frozenset({"60014", "60006", "63999", "64003"})
+_LASTING = frozenset({"50014", "60012", "60013", "60018"})
+"""What trying again does not end, as all that begins with 51."""
+_SILENT = frozenset({"unsubscribe", "login", "channel-conn-count"})
 
 
 class _Row(msgspec.Struct, gc=False):
+    """A row of the channel `trades-all`, and of REST."""
+
+    instId: str  # noqa: N815
     tradeId: str  # noqa: N815
     px: Decimal
     sz: Decimal
     side: Literal["buy", "sell"]
     ts: str
 
-    def trade(self, received: int) -> Trade:
-        return Trade(int(self.ts), str(int(self.tradeId)), self.side, self.px, self.sz, received)
+    def trade(self, symbol: str, received: int) -> Trade:
+        check_market(self.instId, symbol)
+        return Trade(whole(self.ts), numbered(self.tradeId), self.side, self.px, self.sz, received)
 
 
 class _Argument(msgspec.Struct, gc=False):
@@ -43,17 +49,16 @@ class _Argument(msgspec.Struct, gc=False):
 
 class _Message(msgspec.Struct, gc=False):
     arg: _Argument | None = None
-    data: list[msgspec.Raw] | None = None
+    data: msgspec.Raw = ABSENT
     event: str = ""
     code: str = ""
     msg: str = ""
-    id: str | None = None
 
 
 class _Answer(msgspec.Struct):
     code: str
     msg: str = ""
-    data: list[msgspec.Raw] = []
+    data: msgspec.Raw = ABSENT
 
 
 class OKX(Wire):
@@ -64,7 +69,7 @@ class OKX(Wire):
     pages = "before_id"
     page_size = 100
     # 480 subscriptions and the like an hour on a connection, 3 connections a second; 20 requests for histories in 2 s.
-    limits = Limits(240, 100, Rate(3, 10), Rate(1, 0.5), Rate(4, 0.5))
+    limits = Limits(240, 100, Rate(200, 3600), Rate(1, 0.5), Rate(4, 0.5))
     rest = "https://www.okx.com"
     rest_key = ("rest",)
     socket = "wss://ws.okx.com:8443/ws/v5"
@@ -72,8 +77,8 @@ class OKX(Wire):
     socket_path = "/business"
     ping = b"ping"
     _message = msgspec.json.Decoder(_Message)
-    _row = msgspec.json.Decoder(_Row)
     _answer = msgspec.json.Decoder(_Answer)
+    _rows = Rows(_Row)
 
     def symbol(self, market: str) -> str:
         return market.replace("/", "-")
@@ -91,19 +96,18 @@ class OKX(Wire):
         if message == b"pong":
             return None
         read = self._message.decode(message)
-        if read.data is not None and read.arg is not None:
-            if read.arg.channel != _CHANNEL:
-                return None
-            return Trades(read.arg.instId, *read_rows(read.data, self._row, lambda row: row.trade(received)))
+        if read.arg is not None and read.arg.channel == _CHANNEL and not read.event:
+            return self._rows.hear(read.data, read.arg.instId, received)
         if read.event == "subscribe" and read.arg is not None:
             return Subscribed([read.arg.instId])
+        if read.event == "error":
+            named = read.arg.instId if read.arg else _instrument_in(read.msg)
+            return Rejected(_problem(read.code, read.msg), [named] if named else ())
         if read.event == "notice":
             return Leaving(f"{read.msg} ({read.code})") if read.code == _UPGRADE else None
-        if read.event == "error":
-            kind = RetryLater if read.code in _NOT_NOW else ConfigurationError
-            named = read.arg.instId if read.arg else _instrument_in(read.msg)
-            return Rejected(kind(f"okx: {read.msg} ({read.code})"), [named] if named else ())
-        return None
+        if read.event in _SILENT:
+            return None
+        raise ValueError(f"unknown event {read.event!r}")
 
     def symbol_of(self, message: Mapping[str, Any]) -> Any:
         return message["arg"]["instId"]
@@ -115,19 +119,21 @@ class OKX(Wire):
     def read_page(self, body: bytes, symbol: str, received: int) -> tuple[list[Trade], list[Refused]]:
         answer = self._answer.decode(body)
         if answer.code != "0":
-            raise self._problem(answer)
-        return read_rows(reversed(answer.data), self._row, lambda row: row.trade(received))
+            raise _problem(answer.code, answer.msg)
+        trades, refused = self._rows.read(answer.data, symbol, received)
+        return trades[::-1], refused
 
     def error(self, status: int, body: bytes) -> CollectionError | None:
         try:
-            return self._problem(self._answer.decode(body))
+            answer = self._answer.decode(body)
         except msgspec.MsgspecError:
             return None
+        return _problem(answer.code, answer.msg)
 
-    def _problem(self, answer: _Answer) -> CollectionError:
-        text = f"okx: {answer.msg} ({answer.code})"
-        busy = answer.code in _BUSY or not answer.code.startswith(("50", "51"))
-        return RetryLater(text) if busy else ConfigurationError(text)
+
+def _problem(code: str, msg: str) -> CollectionError:
+    text = f"okx: {msg} ({code})"
+    return ConfigurationError(text) if code in _LASTING or code.startswith("51") else RetryLater(text)
 
 
 def _instrument_in(text: str) -> str:

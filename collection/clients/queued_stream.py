@@ -129,4 +129,6 @@ class QueuedStream(TradeStream):
         self._ended.clear()
         self._trades, self._refused, self._waiting = [], [], 0
         log.warning("%s: %d trades waited for too long and were dropped: they are read again", self._name, dropped)
+        live = self.live  # what came late, over a socket that is lost or renewed, does not make it so
         self.mark_fresh()
+        self.live = live

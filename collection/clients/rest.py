@@ -12,7 +12,7 @@ from collection.clients.budget import Budget
 from collection.clients.skew import Skew
 from collection.clients.wire import Request
 from collection.clock import now
-from collection.errors import CollectionError, RetryLater
+from collection.errors import CollectionError, ConfigurationError, RetryLater
 
 TIMEOUT = 15.0
 """Seconds for one request."""
@@ -54,7 +54,7 @@ class Rest:
                 body = await answer.read()
         except TimeoutError:
             raise RetryLater(f"{self._exchange}: no answer to {request.path} within {TIMEOUT:g} s") from None
-        except (aiohttp.ClientError, OSError) as error:
+        except Exception as error:  # of aiohttp, of the system, of a proxy
             raise RetryLater(f"{self._exchange}: {request.path}: {in_short(error)}") from None
         if answer.status == 200:
             return body
@@ -82,7 +82,9 @@ class Rest:
 def _session(proxy: str | None) -> aiohttp.ClientSession:
     timeout = aiohttp.ClientTimeout(TIMEOUT, connect=CONNECTING)
     if proxy and proxy.startswith("socks"):
-        from aiohttp_socks import ProxyConnector
-
+        try:
+            from aiohttp_socks import ProxyConnector
+        except ImportError:
+            raise ConfigurationError("a SOCKS proxy needs what the extra `socks` installs") from None
         return aiohttp.ClientSession(connector=ProxyConnector.from_url(proxy), timeout=timeout)
     return aiohttp.ClientSession(proxy=proxy, timeout=timeout)

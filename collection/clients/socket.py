@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from picows import (
@@ -47,10 +47,13 @@ class Socket(WSListener):
         self._pool, self._wire = pool, pool.wire
         self._loop = asyncio.get_running_loop()
         self._transport: WSTransport | None = None
+        self._ended = False
         self._live: set[str] = set()
+        self._leaving: set[str] = set()  # subscribed still, but to be no more: also where it is wanted again
         self._asked: dict[int, list[str]] = {}  # what is not answered yet, by the request's number
         self._asked_at: dict[int, float] = {}
         self._alone: set[str] = set()  # not subscribed together with others any more, as something of that was refused
+        self._ignored = 0  # connections in a row that nothing was subscribed over
         self._number = 0
         self._todo = asyncio.Event()
         self._parts: list[bytes] = []  # of a message in several frames
@@ -67,11 +70,17 @@ class Socket(WSListener):
         """Do not listen to it any more; ends with its last one."""
         self.wanted.pop(symbol, None)
         self._alone.discard(symbol)
+        self._leave([symbol])
         self._todo.set()
 
     def brings(self, symbol: str) -> bool:
         """Whether a market is subscribed."""
         return symbol in self._live
+
+    def _leave(self, symbols: Iterable[str]) -> None:
+        leaving = self._live.intersection(symbols)
+        self._live -= leaving
+        self._leaving |= leaving
 
     async def close(self) -> None:
         self._task.cancel()
@@ -93,6 +102,9 @@ class Socket(WSListener):
                 if self.wanted:
                     self._pool.dialling.broke(down_since - connected)
         finally:
+            self._ended = True
+            if self._transport is not None:
+                self._transport.disconnect(graceful=False)
             self._pool.forget(self)
 
     async def _serve(self, transport: WSTransport) -> None:
@@ -109,7 +121,7 @@ class Socket(WSListener):
             self._transport = None
             self._read()
             self._pool.lost(self.wanted)
-            self._live, self._asked, self._asked_at, self._parts = set(), {}, {}, []
+            self._live, self._leaving, self._asked, self._asked_at, self._parts = set(), set(), {}, {}, []
 
     async def _keep(self, transport: WSTransport) -> None:
         messages = LocalBudget(self._wire.limits.messages)
@@ -127,12 +139,26 @@ class Socket(WSListener):
             except TimeoutError:
                 if self._loop.time() >= self._answer_due:
                     log.warning("%s: a request to subscribe is not answered", self._pool.exchange)
-                    return
+                    self._ignored += not self._live
+                    if self._live or self._ignored > 1:
+                        self._unanswered()
+                    if not self._live:
+                        return
                 if self._loop.time() < pinged + KEEP_ALIVE:
                     continue
                 pinged = self._loop.time()
                 if self._wire.ping is not None:
                     transport.send(WSMsgType.TEXT, self._wire.ping)
+
+    def _unanswered(self) -> None:
+        """Let no other market suffer for one that the exchange says nothing of."""
+        for number in [number for number in self._asked if self._asked_at[number] + ANSWERED <= self._loop.time()]:
+            symbols = self._asked.pop(number)
+            if len(symbols) == 1 or not self._live:
+                self._pool.fail(symbols, RetryLater(f"{self._pool.exchange}: a request to subscribe is not answered"))
+            self._alone.update(symbols)
+            if len(symbols) > 1:
+                self._todo.set()
 
     @property
     def _answer_due(self) -> float:
@@ -140,8 +166,8 @@ class Socket(WSListener):
         return min((self._asked_at[number] + ANSWERED for number in self._asked), default=math.inf)
 
     async def _subscribe(self, transport: WSTransport, messages: LocalBudget) -> None:
-        asked = {symbol for symbols in self._asked.values() for symbol in symbols}
-        new = [symbol for symbol in self.wanted if symbol not in self._live and symbol not in asked]
+        done = self._live.union(self._leaving, *self._asked.values())
+        new = [symbol for symbol in self.wanted if symbol not in done]
         together = [symbol for symbol in new if symbol not in self._alone]
         size = self._wire.limits.together
         batches = [together[at : at + size] for at in range(0, len(together), size)]
@@ -152,12 +178,18 @@ class Socket(WSListener):
             transport.send(WSMsgType.TEXT, self._wire.subscribe(batch, self._number))
 
     async def _unsubscribe(self, transport: WSTransport, messages: LocalBudget) -> None:
-        old, size = [symbol for symbol in self._live if symbol not in self.wanted], self._wire.limits.together
+        old, size = list(self._leaving), self._wire.limits.together
         for batch in [old[at : at + size] for at in range(0, len(old), size)]:
             await messages.take()
-            self._live.difference_update(batch)
+            self._leaving.difference_update(batch)
             self._number += 1
             transport.send(WSMsgType.TEXT, self._wire.unsubscribe(batch, self._number))
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        """Keep the connection, or hang up where nobody waits for it any more: called by picows."""
+        self._transport = transport
+        if self._ended:
+            transport.disconnect(graceful=False)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """Note a message, with the time: called by picows."""
@@ -214,10 +246,14 @@ class Socket(WSListener):
 
     def _subscribed(self, symbols: Sequence[str]) -> None:
         new = [symbol for symbol in symbols if symbol in self.wanted and symbol not in self._live]
+        self._ignored = 0
         self._live.update(symbols)
+        self._leaving.difference_update(symbols)
+        self._alone.difference_update(symbols)
+        self._leave([symbol for symbol in symbols if symbol not in self.wanted])
         self._pool.dialling.succeeded()
         self._pool.subscribed(new)
-        if any(symbol not in self.wanted for symbol in symbols):
+        if self._leaving:
             self._todo.set()
 
     def _rejected(self, error: CollectionError, named: Sequence[str], symbols: Sequence[str]) -> None:

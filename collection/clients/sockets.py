@@ -57,9 +57,10 @@ class Sockets:
         await asyncio.gather(*(socket.close() for socket in list(self._sockets)))
 
     def deliver(self, event: Trades) -> None:
-        """Hand trades to those who listen."""
+        """Hand trades to those who listen; a subscription that is not (or no more) known to live brings nothing."""
         for stream in self._streams.get(event.symbol, ()):
-            stream.put(event.trades, event.refused)
+            if stream.live:
+                stream.put(event.trades, event.refused)
 
     def unread(self, event: Unread, symbols: Iterable[str]) -> None:
         """Tell those whom a message may have concerned that it can't be read."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from decimal import InvalidOperation
-from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import msgspec
 
@@ -15,8 +14,6 @@ from collection.errors import CollectionError
 from collection.records import Trade
 from collection.storage.coverage import By
 
-FUTURE_MS = 60_000
-"""A trade further ahead of this machine's clock is refused."""
 SHOWN = 500
 """Characters of what can't be read that are kept."""
 UNREADABLE = (
@@ -29,7 +26,6 @@ UNREADABLE = (
     RecursionError,
 )
 """What reading a message or an answer of an unknown form may raise."""
-_Row = TypeVar("_Row")
 
 
 class Trades(NamedTuple):
@@ -194,49 +190,3 @@ class Wire(ABC):
         An unknown market is a ConfigurationError. Never raises.
         """
         return None
-
-
-def objection(trade: Trade) -> str | None:
-    """Say why a trade can't have been published, in the name under which it is counted; None for one that can."""
-    try:
-        possible = trade.price > 0 <= trade.amount and 0 < trade.timestamp <= trade.received + FUTURE_MS
-        if possible and trade.price.is_finite() and trade.amount.is_finite():
-            return None
-    except InvalidOperation:  # of a comparison with NaN
-        pass
-    if trade.timestamp <= 0:
-        return "no_time"
-    if trade.timestamp > trade.received + FUTURE_MS:
-        return "in_the_future"
-    if not trade.price.is_finite() or trade.price <= 0:
-        return "bad_price"
-    return "bad_amount" if not trade.amount.is_finite() else "negative_amount"
-
-
-def lone(symbol: str, trade: Trade, message: bytes) -> Trades:
-    """Return what a message of one trade says."""
-    reason = objection(trade)
-    return Trades(symbol, (trade,)) if reason is None else Trades(symbol, (), (_refused(reason, message, trade.id),))
-
-
-def read_rows(
-    rows: Iterable[msgspec.Raw], decoder: msgspec.json.Decoder[_Row], trade: Callable[[_Row], Trade]
-) -> tuple[list[Trade], list[Refused]]:
-    """Read rows one by one: one that can't be read, or can't have been published, is refused and harms no other."""
-    trades, refused = [], []
-    for raw in rows:
-        try:
-            one = trade(decoder.decode(raw))
-        except UNREADABLE as error:
-            refused.append(_refused("unreadable", raw, "", f" ({error})"))
-            continue
-        if (reason := objection(one)) is None:
-            trades.append(one)
-        else:
-            refused.append(_refused(reason, raw, one.id))
-    return trades, refused
-
-
-def _refused(reason: str, source: bytes | msgspec.Raw, id: str, why: str = "") -> Refused:
-    text = bytes(source)[:SHOWN].decode(errors="replace")
-    return Refused(reason, f"{reason}: {text}{why}", id)

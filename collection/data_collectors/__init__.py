@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collection import plugins
 from collection.clients import Clients
 from collection.data_collectors.base import DataSourceCollector
 from collection.data_collectors.trades_data_collector import TradesDataCollector
@@ -13,6 +14,9 @@ from collection.settings import Settings, Transport
 from collection.text import nearest
 
 __all__ = ["CollectorFactory", "DataSourceCollector", "TradesDataCollector", "TradesStreamCollector"]
+
+KINDS = ("trades",)
+"""Kinds of data that are built in."""
 
 
 class CollectorFactory:
@@ -29,10 +33,10 @@ class CollectorFactory:
             ConfigurationError: The id names an unknown kind or exchange, or the settings can't be met.
         """
         kind, _, rest = collector_id.partition(":")
+        if kind not in KINDS:
+            return self._of_plugin(kind, collector_id)
         exchange, _, market = rest.partition(":")
         try:
-            if kind != "trades":
-                raise ValueError(f"unknown kind of data {kind!r}{nearest(kind, ['trades'])}")
             check_exchange(exchange)
             check_market(market)
         except ValueError as error:
@@ -52,3 +56,13 @@ class CollectorFactory:
         if transport == "poll" or not streams_trades(exchange):
             return TradesDataCollector(reader, self.settings.intervals.trades)
         return TradesStreamCollector(reader)
+
+    def _of_plugin(self, kind: str, collector_id: str) -> DataSourceCollector:
+        try:
+            if (plugin := plugins.find("collectors", kind, DataSourceCollector)) is None:
+                known = [*KINDS, *plugins.names("collectors")]
+                raise ValueError(f"unknown kind of data {kind!r}{nearest(kind, known)}")
+            made: DataSourceCollector = plugin(collector_id, self)
+        except ValueError as error:
+            raise ConfigurationError(f"collector {collector_id!r}: {error}") from None
+        return made

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from collection.clients import Page
+from collection.clients.budget import background
 from collection.data_collectors.trades_reader import TradesReader
 from collection.errors import StorageRefused
 from collection.gap_notes import FORGOTTEN, OUT_OF_REACH, note_gap, noted_gaps
 from collection.records import Trade
-from collection.storage import Coverage, Covers, DataCollectionStorage, Interval
+from collection.storage import Coverage, DataCollectionStorage, Interval
 from collection.storage.coverage import By, clip, without
 from collection.storage.threads import in_thread
 from collection.storage.values import integer_id
@@ -28,10 +30,12 @@ class Holes:
     def __init__(self, reader: TradesReader, storage: DataCollectionStorage, coverage: Coverage) -> None:
         self.newest = -1 if coverage.end is None else coverage.end
         """The last position that was seen, covered or not."""
+        self._began = self.newest
         self._reader, self._storage = reader, storage
         self._seen = coverage
         self._stored = coverage
         self._given_up: list[Interval] = []
+        self._open: list[Interval] | None = None  # kept, as each live trade asks for it: None where it may be another
         self._noted = False
         self._tries: Counter[int] = Counter()  # by where the hole ends, for it is closed from its beginning
         self._lost_before: list[Interval] = []
@@ -39,6 +43,8 @@ class Holes:
         """Whether the exchange may have more than what was seen."""
         self.seam: Trade | None = None
         """By time: a trade after which all comes live. A page whose newest trade it is leaves no millisecond out."""
+        self.met: Trade | None = None
+        """The seam that a page has met."""
         self._tails: list[int | None] = []  # where to read on to catch up, None at the start; empty when that is done
 
     @property
@@ -53,7 +59,11 @@ class Holes:
     def add(self, trades: Sequence[Trade], intervals: Iterable[Interval]) -> None:
         """Note what was handed to the storage."""
         self.newest = max([self.newest, *(self.position(trade) for trade in trades)])
-        self._seen = self._seen.with_intervals(intervals)
+        before, added = self._seen.intervals, list(intervals)
+        self._seen = self._seen.with_intervals(added)
+        grown = len(self._seen.intervals) == len(before) and all(one.after >= before[-1].after for one in added)
+        if not grown:  # more than the last interval
+            self._open = None
 
     @property
     def unstarted(self) -> bool:
@@ -68,6 +78,11 @@ class Holes:
     @property
     def open(self) -> list[Interval]:
         """The gaps that may still be closed."""
+        if self._open is None:
+            self._open = self._still_open()
+        return self._open
+
+    def _still_open(self) -> list[Interval]:
         if not self._given_up:
             return self._seen.gaps
         known = set(self._given_up)  # most are whole: hundreds of them must not cost a search each
@@ -104,33 +119,42 @@ class Holes:
             self._tails = []
 
     async def close(self) -> float | None:
-        """Try to close each open gap once; returns after how many seconds to try again, None where none is left."""
+        """Try to close each open gap once; returns after how many seconds to try again, None where none is left.
+
+        Those that are newer than this run go first: those of before it may be days long.
+        """
         if not self._noted and self.open:  # those that were given up before are tried once more, not four times
             noted = await in_thread(noted_gaps, self._storage, self._reader.key)
             self._tries.update({gap.upto: GONE - 1 for gap in self.open if any(_within(gap, one) for one in noted)})
         self._noted = True
-        for gap in await self._kept(self.open):
-            await self._close(gap)
+        for gap in sorted(await self._kept(self.open), key=lambda gap: (gap.upto <= self._began, gap)):
+            with background() if gap.upto <= self._began else contextlib.nullcontext():
+                if not await self._close(gap):
+                    return 0.0
         left = self.open
         return min(2.0 ** self._tries[gap.upto] for gap in left) if left else None
 
-    async def _close(self, gap: Interval) -> None:
+    async def _close(self, gap: Interval) -> bool:
+        """Read what is in a gap; returns False where a newer one shows meanwhile, which goes first."""
         position, beyond = self._reached(gap.after), False
         while position < gap.upto:
             try:
                 page = await self._read(position)
             except StorageRefused as refused:
                 await self._try(Interval(position, gap.upto), f"the storage refuses what is in it: {refused}")
-                return
+                return True
             beyond = any(self.position(trade) > gap.upto for trade in page.trades)
             reached = self._reached(position)
             if reached == position:
                 break
             position = reached
+            if self.by == "id" and position < gap.upto < self.open[-1].upto and gap.upto <= self._began:
+                return False
         if position < gap.upto and beyond:
             await self._try(Interval(position, gap.upto), FORGOTTEN if self.by == "id" else OUT_OF_REACH)
         elif position < gap.upto:
             self._tries[gap.upto] = min(self._tries[gap.upto] + 1, GONE)
+        return True
 
     def _reached(self, position: int) -> int:
         """Return up to where all is covered from a position on."""
@@ -143,6 +167,7 @@ class Holes:
 
     async def _give_up(self, gap: Interval, reason: str) -> None:
         self._given_up.append(gap)
+        self._open = None
         key = self._reader.key
         log.warning("%s: %d to %d (%s) stays a gap: %s", key, gap.after + 1, gap.upto, self.by, reason)
         self._storage.count(key, "gap:given_up")
@@ -153,9 +178,7 @@ class Holes:
         page = await self._reader.read(self._storage, await self._reader.after(self._storage, position))
         self.add(page.trades, page.covers.intervals)
         if seam and _meets(page, seam):
-            joint = [Interval(seam.timestamp - 1, seam.timestamp)]
-            self._reader.store(self._storage, (), (), Covers(self.by, joint))
-            self.add((), joint)
+            self.met = seam  # its millisecond is complete once what comes live has passed it: no sooner
         return page
 
     async def _kept(self, gaps: list[Interval]) -> list[Interval]:
@@ -189,6 +212,7 @@ class Holes:
             self._storage.count(key, "gap:lost")
             first = clip(seen.intervals, floor.left_of(seen))[0].after
             self._seen = stored.with_intervals([Interval(first, first), *self._since(seen)])
+            self._open = None
             self.fall_behind()  # a market where nothing comes shows no gap at its end
         return bool(again)
 

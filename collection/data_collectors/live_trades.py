@@ -61,7 +61,6 @@ class LiveTrades:
         self._kept_back = Coverage(coverage.by)  # what is covered, but nothing before it was read yet
         self._holding: asyncio.TimerHandle | None = None
         self._claimed: int | None = None  # by time: up to where this connection has brought all
-        self._began: int | None = None  # by time: where that began, until it is joined to what was read over REST
         self._look = asyncio.Event()  # there may be a hole
         self._looking: asyncio.TimerHandle | None = None
         self._not_before = 0.0  # what was tried and failed is not tried again earlier because more came
@@ -115,7 +114,9 @@ class LiveTrades:
             return ()
         if upto <= before:
             return ()
-        self._claimed = upto
+        seam, self._claimed = self._holes.seam, upto
+        if seam is not None and seam is self._holes.met and before == seam.timestamp:
+            before -= 1
         return (Interval(before, upto),)
 
     def release(self, joined: bool = True) -> None:
@@ -206,6 +207,7 @@ class LiveTrades:
             log.warning("%s: its subscription is dead; subscribing anew", self._reader.key)
             self._storage.count(self._reader.key, "stream:dead")
             self._stream.renew()
+            self._claimed = None  # what it brings yet does not follow what it brought
             self._holes.fall_behind()
             self._look.set()
 

@@ -53,6 +53,7 @@ class Repair:
         self._reader, self._storage = reader, storage
         self._key = reader.key
         self._surplus = 0  # by how many the stored outnumber the covered, for reasons that are known
+        self._unexplained = False  # whether the last audit left it unexplained: something may have been lost meanwhile
 
     async def turn(self, *, thorough: bool = False) -> Repaired:
         """Look, and repair what is missing. A thorough turn reads the last day, and tries again what was given up.
@@ -80,9 +81,15 @@ class Repair:
             gaps = [gap for gap in first.gaps if gap in second.gaps]
             closed, left = await self._mend(coverage.by, gaps, lost, thorough=thorough)
             if coverage.by == "id" and (thorough or differs):
-                third = await in_thread(look, self._storage, self._key)
-                self._surplus = min(max(self._surplus, third.low), third.high)
+                self._explain(await in_thread(look, self._storage, self._key))
             return Repaired(closed, left, covered)
+
+    def _explain(self, third: Look) -> None:
+        """Take what an audit does not explain, twice in a row, for known: else it would be read in each turn."""
+        fits = third.fits(self._surplus)
+        if not fits and self._unexplained:
+            self._surplus = min(max(self._surplus, third.low), third.high)
+        self._unexplained = not fits
 
     def _audit(self, seen: Look, thorough: bool) -> Audit:
         now = clock.now()

@@ -11,6 +11,7 @@ from collection.bars import SECOND, Bar, bar_range, bars_of
 from collection.errors import ConfigurationError
 from collection.records import Trade
 from collection.storage.coverage import By, Coverage, Interval
+from collection.storage.frames import Kind, Numbers, make_frame, read_batches
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -132,6 +133,29 @@ class DataCollectionStorage(ABC):
         Raises:
             ConfigurationError: NumPy is not installed.
         """
+
+    def frame(
+        self,
+        key: str,
+        start_time: int | None = None,
+        end_time: int | None = None,
+        kind: Kind = "polars",
+        *,
+        width: int | None = None,
+        numbers: Numbers = "decimal",
+    ) -> Any:
+        """Return a range as a `polars.DataFrame`, a `pandas.DataFrame` or a `pyarrow.Table` (`kind`: `arrow`).
+
+        Columns and their types are in `collection.storage.frames`; times are UTC, in milliseconds. Prices and amounts
+        are exact decimals, or with `numbers` the text that the exchange sent, or the nearest 64-bit floats. With
+        `width` they are the bars of so many milliseconds. It is read page by page: beside the frame there is no more
+        in memory than one of them.
+
+        Raises:
+            ConfigurationError: What it needs is not installed (extra `frames`; pandas by itself), or a number does not
+                fit the decimal type: none is ever rounded in silence.
+        """
+        return make_frame(read_batches(self, key, start_time, end_time, width=width, numbers=numbers), kind)
 
     @abstractmethod
     def tail(self, positions: Mapping[str, str], limit: int = 10_000) -> dict[str, Tail]:

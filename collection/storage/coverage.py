@@ -38,8 +38,10 @@ class Coverage(NamedTuple):
 
     def with_intervals(self, added: Iterable[Interval]) -> Coverage:
         """Return the coverage that also has the `added` intervals: those that touch become one."""
-        merged: list[Interval] = []
-        for interval in sorted((*self.intervals, *added)):
+        new = sorted(added)
+        ends = bool(new and self.intervals) and new[0].after >= self.intervals[-1].after  # most come at the end
+        merged = list(self.intervals[:-1]) if ends else []
+        for interval in (self.intervals[-1], *new) if ends else sorted((*self.intervals, *new)):
             if merged and interval.after <= merged[-1].upto:
                 merged[-1] = Interval(merged[-1].after, max(merged[-1].upto, interval.upto))
             else:

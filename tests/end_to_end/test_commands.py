@@ -388,7 +388,7 @@ def test_lag_shows_percentiles_the_age_of_the_newest_trade_and_the_clocks(filled
     assert re.search(rf"{key} +41 ms +1,250 ms +20\S+ \S+ +[\d,.]+ s ago", out)
     assert re.search(r"binance +host-a +1,500 ms", out)
     assert re.search(r"host-a +Redis +-20 ms", out)
-    told = [json.loads(line) for line in collection("lag", "*BTC*", "--format", "json").stdout.splitlines()]
+    told = [json.loads(line) for line in collection("lag", "trades:*BTC*", "--format", "json").stdout.splitlines()]
     assert (told[0]["key"], told[0]["p50"], told[0]["p99"], told[0]["at"]) == (key, 41.0, 1250.0, now)
     assert told[1] == {"clock": "binance", "than": "host-a", "ahead": 1500.0, "at": now}
     assert "lag:" not in collection("series").stdout

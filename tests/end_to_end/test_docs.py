@@ -63,6 +63,7 @@ ENDING = {
     "collection bars trades:binance:BTC/USDT --check": "",
     "collection audit trades:binance:BTC/USDT": r"(.*\n){10,}complete: .*\n",
     "collection gaps": "",
+    "collection lag": r"series +p50 .*\n(trades:.* ms .* s ago\n){5}(.*\n)*",
     "collection counters trades:binance:BTC/USDT": r"series +counted.*\n(.*\n)+",
     "collection spool": "",
 }

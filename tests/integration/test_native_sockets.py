@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from aiohttp import web
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_create_server
+from pydantic import SecretStr
 
-from collection.clients import Live, TradeStream, dialling, socket
+from collection.clients import Live, Start, TradeStream, dialling, socket
 from collection.clients.binance import Binance
 from collection.clients.budget import LocalBudget, Rate
 from collection.clients.native_client import NativeClient
@@ -124,6 +125,63 @@ async def test_a_request_that_is_not_answered_is_made_again_on_another_connectio
         server.received.clear()
         await answer(server, 1 + server.connected - 1)
         assert (await some(stream)).fresh
+
+
+async def test_a_market_that_is_opened_again_at_once_is_fresh_again() -> None:
+    async with WireServer() as server, connected(server.url) as client, client.stream_trades(MARKETS[1]) as other:
+        async with client.stream_trades(MARKETS[0]) as first:
+            await answer(server)
+            assert (await some(first)).fresh
+            assert (await some(other)).fresh
+        async with client.stream_trades(MARKETS[0]) as again:
+            await server.asked("UNSUBSCRIBE", "aaausdt")
+            await answer(server, 3)
+            assert (await some(again)).fresh
+            assert again.live
+        assert server.connected == 1
+
+
+async def test_a_market_that_the_exchange_says_nothing_of_harms_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "ANSWERED", 0.2)
+    async with WireServer() as server, connected(server.url) as client, client.stream_trades(MARKETS[0]) as good:
+        await answer(server)
+        assert (await some(good)).fresh
+        async with client.stream_trades(MARKETS[1]) as ignored, client.stream_trades(MARKETS[2]) as late:
+            await answer(server, 4)  # 2 was for both, 3 and 4 for each
+            assert (await some(late)).fresh
+            with pytest.raises(RetryLater, match="is not answered"):
+                await some(ignored)
+        assert good.live
+        assert server.connected == 1
+
+
+async def test_a_proxy_that_fails_is_tried_less_and_less_and_its_password_is_never_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    tried = 0
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal tried
+        tried += 1
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+
+    proxy = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    address = f"http://user:s3cret@127.0.0.1:{proxy.sockets[0].getsockname()[1]}"
+    settings = ExchangeSettings(proxy=SecretStr(address))
+    client = NativeClient(Binance(), settings, lambda _, rate: LocalBudget(rate))
+    with pytest.raises(RetryLater, match="407") as caught:
+        await client.fetch_trades(MARKETS[0], Start("now"))
+    client.stream_trades(MARKETS[0])
+    await until(lambda: "connecting in" in caplog.text)
+    await asyncio.sleep(0.5)
+    assert tried < 10
+    assert "s3cret" not in f"{caught.value} {caplog.text} {client!r}"
+    await client.close()
+    proxy.close()
 
 
 async def test_a_half_open_connection_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Any
 
 import pytest
 
@@ -60,6 +61,18 @@ async def collected(factory: CollectorFactory, store: RedisStorage) -> None:
     assert len(store.fetch(KEY)) == MADE
 
 
+def forget(client: Any, key: str, trades: Sequence[Trade]) -> None:
+    """Leave the streams as if they had never had these: what is deleted one by one, a stream remembers."""
+    for name in {series_name(key, str(day_name(one.timestamp))) for one in trades}:
+        gone = {f"{one.timestamp}-{one.id}".encode() for one in trades}
+        kept = [(id, fields) for id, fields in client.xrange(name) if id not in gone]
+        pipe = client.pipeline()
+        pipe.delete(name)
+        for id, fields in kept:
+            pipe.xadd(name, fields, id)
+        pipe.execute()
+
+
 def whole(store: RedisStorage, simulator: Simulator) -> None:
     found = certify(store, KEY)
     assert (found.verdict, found.stored, found.outside) == ("complete", MADE, 0)
@@ -89,11 +102,7 @@ async def test_records_that_the_storage_lost_are_read_again(
     await collected(factory, store)
     lost = simulator.published(MARKET)[cut]
     with connect(redis_url) as client:
-        for one in lost:
-            name = series_name(KEY, str(day_name(one.timestamp)))
-            assert client.xdel(name, f"{one.timestamp}-{one.id}") == 1
-            [newest] = client.xrevrange(name, count=1)
-            client.execute_command("XSETID", name, newest[0])  # as if it had never had them
+        forget(client, KEY, lost)
     assert certify(store, KEY).missing == len(lost)
     done = await Repair(reader(factory), store).turn()
     assert done.closed > 0
@@ -121,8 +130,7 @@ async def test_coverage_that_the_storage_lost_is_made_of_the_ids_that_are_stored
     first, last = int(published[0].id), int(published[-1].id)
     with connect(redis_url) as client:
         client.delete(series_name(KEY, "coverage"))
-        for one in published[100:200]:
-            client.xdel(series_name(KEY, str(day_name(one.timestamp))), f"{one.timestamp}-{one.id}")
+        forget(client, KEY, published[100:200])
     store.store_batch(KEY, [], Covers("id", [Interval(last - 10, last)]))
     store.flush()
     one = Repair(reader(factory), store)
@@ -131,6 +139,29 @@ async def test_coverage_that_the_storage_lost_is_made_of_the_ids_that_are_stored
     assert await one.turn() == Repaired(closed=1)
     whole(store, simulator)
     assert store.coverage(KEY).intervals == ((first - 1, last),)
+
+
+async def test_what_is_lost_while_it_repairs_is_found_by_the_next_turn(
+    simulator: Simulator, factory: CollectorFactory, store: RedisStorage, redis_url: str
+) -> None:
+    await collected(factory, store)
+    published = simulator.published(MARKET)
+    one = Repair(reader(factory), store)
+    with connect(redis_url) as client:
+        forget(client, KEY, published[50:60])
+        flush = store.flush
+
+        def losing(key: str | None = None, timeout: float = 10.0) -> None:
+            flush(key, timeout)
+            if certify(store, KEY).verdict == "complete":
+                forget(client, KEY, published[1_000:1_100])
+
+        store.flush = losing  # type: ignore[method-assign]
+        assert (await one.turn()).closed == 1
+        store.flush = flush  # type: ignore[method-assign]
+    assert certify(store, KEY).missing == 100
+    assert (await one.turn()).closed == 1
+    whole(store, simulator)
 
 
 async def test_gaps_within_are_closed_and_what_the_exchange_forgot_is_noted_and_tried_again_seldom(
