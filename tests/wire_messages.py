@@ -50,9 +50,7 @@ def made(exchange: str) -> Wire:
 def lines(exchange: str, rows: Sequence[Row]) -> list[str]:
     """Return the lines of the records that rows should become."""
     number = (lambda text: plain(Decimal(text))) if DIALECTS[exchange].cuts_zeros else Decimal
-    return [
-        Trade(row.time // 10**6, str(row.id), row.side, number(row.price), number(row.amount)).line for row in rows
-    ]
+    return [Trade(row.time // 10**6, str(row.id), row.side, number(row.price), number(row.amount)).line for row in rows]
 
 
 @st.composite
@@ -101,6 +99,9 @@ def _iso(nanoseconds: int, fraction: bool) -> str:
     text = (_EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S")
     return f"{text}.{rest // 1000:06d}Z" if fraction or rest else f"{text}Z"
 
+
+def _seconds(nanoseconds: int) -> str:
+    return f"{nanoseconds // 10**9}.{nanoseconds % 10**9 // 100:07d}"
 
 
 def _encode(message: object) -> bytes:
@@ -161,10 +162,7 @@ def _kraken_live(rows: Sequence[Row]) -> Sequence[bytes]:
 
 
 def _kraken_page(rows: Sequence[Row]) -> bytes:
-    sent = [
-        f'["{row.price}","{row.amount}",{row.time // 10**9}.{row.time % 10**9 // 100:07d},"{row.side[0]}","l","",{row.id}]'
-        for row in rows
-    ]
+    sent = [f'["{row.price}","{row.amount}",{_seconds(row.time)},"{row.side[0]}","l","",{row.id}]' for row in rows]
     last = rows[-1].time if rows else 0
     return f'{{"error":[],"result":{{"XBTUSDT":[{",".join(sent)}],"last":"{last}"}}}}'.encode()
 

@@ -15,7 +15,7 @@ import msgspec
 from collection.clients.base import Refused
 from collection.clients.budget import Rate
 from collection.clients.rows import Number, Rows, lone
-from collection.clients.wire import Event, Leaving, Limits, Rejected, Request, Subscribed, Wire
+from collection.clients.wire import UNREADABLE, Event, Leaving, Limits, Rejected, Request, Subscribed, Wire
 from collection.errors import CollectionError, ConfigurationError, RetryLater
 from collection.records import Trade
 
@@ -49,6 +49,8 @@ class _Message(msgspec.Struct, gc=False):
     data: _Aggregate | None = None
     id: int | None = None
     error: _Problem | None = None
+    code: int | None = None
+    msg: str = ""
     e: str = ""
 
 
@@ -87,9 +89,9 @@ class Binance(Wire):
         read = self._message.decode(message)
         if (row := read.data) is not None:
             return lone(row.s, row.trade(row.s, received), message)
-        if read.error is not None:
-            problem = ConfigurationError(f"binance: {read.error.msg} ({read.error.code})")
-            return Rejected(problem, request=read.id)
+        problem = read.error or (_Problem(read.code, read.msg) if read.code is not None else None)
+        if problem is not None:
+            return Rejected(ConfigurationError(f"binance: {problem.msg} ({problem.code})"), request=read.id)
         if read.id is not None:
             return Subscribed(request=read.id)
         if read.e == "serverShutdown":
@@ -110,7 +112,7 @@ class Binance(Wire):
     def error(self, status: int, body: bytes) -> CollectionError | None:
         try:
             problem = msgspec.json.decode(body, type=_Problem)
-        except msgspec.MsgspecError:
+        except UNREADABLE:
             return None
         if problem.code == _BAD_SYMBOL or (status == 400 and -1200 < problem.code <= -1100):
             return ConfigurationError(f"binance: {problem.msg} ({problem.code})")

@@ -24,7 +24,7 @@ _BAD_REQUEST = 10001
 _LASTING = ("invalid symbol", "handler not found", "invalid args", "args size")
 """What errors over WebSockets say that trying again does not end."""
 _SIDES: dict[str, Side] = {"Buy": "buy", "Sell": "sell"}
-Id = Annotated[str, msgspec.Meta(min_length=1)]
+Id = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
 
 
 class _Trade(msgspec.Struct, gc=False):

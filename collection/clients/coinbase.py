@@ -19,7 +19,7 @@ from collection.clients.budget import Rate
 from collection.clients.digits import plain
 from collection.clients.rows import Number, Rows, check_market, lone
 from collection.clients.times import milliseconds_of
-from collection.clients.wire import Event, Limits, Rejected, Request, Subscribed, Wire
+from collection.clients.wire import UNREADABLE, Event, Limits, Rejected, Request, Subscribed, Wire
 from collection.errors import CollectionError, ConfigurationError, RetryLater
 from collection.records import Side, Trade
 
@@ -127,7 +127,7 @@ class Coinbase(Wire):
     def error(self, status: int, body: bytes) -> CollectionError | None:
         try:
             problem = msgspec.json.decode(body, type=_Problem).message
-        except msgspec.MsgspecError:
+        except UNREADABLE:
             return None
         return ConfigurationError(f"coinbaseexchange: {problem}") if status in (400, 404) else None
 

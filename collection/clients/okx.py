@@ -16,7 +16,7 @@ import msgspec
 from collection.clients.base import Refused
 from collection.clients.budget import Rate
 from collection.clients.rows import ABSENT, Rows, check_market, numbered, whole
-from collection.clients.wire import Event, Leaving, Limits, Rejected, Request, Subscribed, Wire
+from collection.clients.wire import UNREADABLE, Event, Leaving, Limits, Rejected, Request, Subscribed, Wire
 from collection.errors import CollectionError, ConfigurationError, RetryLater
 from collection.records import Trade
 
@@ -126,7 +126,7 @@ class OKX(Wire):
     def error(self, status: int, body: bytes) -> CollectionError | None:
         try:
             answer = self._answer.decode(body)
-        except msgspec.MsgspecError:
+        except UNREADABLE:
             return None
         return _problem(answer.code, answer.msg)
 

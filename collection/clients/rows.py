@@ -16,7 +16,7 @@ from collection.storage.values import integer_id
 FUTURE_MS = 60_000
 """A trade further ahead of this machine's clock is refused."""
 _LEAST, _MOST = Decimal("1e-40"), Decimal("1e40")
-"""Prices and amounts are from the first on, below the other: more digits than storage keeps are in none of either."""
+"""Prices and amounts are not less than the one, and less than the other: beyond, nothing is traded or stored."""
 ABSENT = msgspec.Raw()
 """Rows that are not there: reading them raises."""
 Number = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]

@@ -55,7 +55,11 @@ CHANNELS = [{"name": "matches", "product_ids": ["BTC-USDT", "ETH-USDT"], "accoun
         ("okx", okx("subscribe", arg=ARGUMENT), Subscribed(["BTC-USDT"])),
         ("bybit", bybit("subscribe", True, "subscribe"), Subscribed(request=3)),
         ("bybit", bybit("subscribe", True, "", ""), Subscribed()),
-        ("bybit", bybit("subscribe", False, "error:topic:publicTrade.BTCUSDT already subscribed"), Subscribed(request=3)),
+        (
+            "bybit",
+            bybit("subscribe", False, "error:topic:publicTrade.BTCUSDT already subscribed"),
+            Subscribed(request=3),
+        ),
     ],
 )
 def test_subscriptions_are_confirmed(exchange: str, message: Any, event: Event) -> None:
@@ -187,14 +191,20 @@ def test_messages_of_other_kinds_are_not_read(exchange: str, old: str, new: str,
     assert event.symbol == symbol
 
 
-@pytest.mark.parametrize("exchange", ["coinbaseexchange", "kraken", "okx", "bybit"])
-def test_a_row_of_another_market_is_refused(exchange: str) -> None:
-    page = DIALECTS[exchange].page(ROWS)
-    if exchange in ("okx", "bybit"):
-        wire = made(exchange)
-        trades, refused = wire.read_page(page, "ETH", RECEIVED)
-        assert not trades
-        assert [one.reason for one in refused] == ["other_market"] * 2
+@pytest.mark.parametrize("exchange", ["okx", "bybit"])
+def test_a_page_of_another_market_is_refused(exchange: str) -> None:
+    trades, refused = made(exchange).read_page(DIALECTS[exchange].page(ROWS), "ETH", RECEIVED)
+    assert not trades
+    assert [one.reason for one in refused] == ["other_market"] * 2
+
+
+@pytest.mark.parametrize(("exchange", "symbol"), [("kraken", "BTC/USDT"), ("okx", "BTC-USDT"), ("bybit", "BTCUSDT")])
+def test_a_row_of_another_market_is_refused(exchange: str, symbol: str) -> None:
+    before, last, after = DIALECTS[exchange].live(ROWS)[0].decode().rpartition(f'"{symbol}"')
+    event = hear(exchange, before + last.replace("BTC", "ETH") + after)
+    assert isinstance(event, Trades)
+    assert event.symbol == symbol
+    assert ([trade.id for trade in event.trades], [one.reason for one in event.refused]) == (["7"], ["other_market"])
 
 
 @pytest.mark.parametrize(
