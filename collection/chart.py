@@ -129,7 +129,7 @@ def _framed(
     margin, number = max(map(len, labels)), max(columns) + 1
     drawn = []
     for row, label in enumerate(labels):
-        text = Text(f"{label:>{margin}} {'┤' if label else '│'}", "dim")
+        text = Text().append(f"{label:>{margin}} {'┤' if label else '│'}", "dim")
         for at in range(number):
             text.append(*columns[at][row] if at in columns else (" ", ""))
         drawn.append(text)

@@ -29,6 +29,10 @@ from tests.simulation import make_collector, make_factory, make_tape, until
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
+PLUGINS = "plugins.md"
+"""Its files are installed and run in test_plugins.py."""
+
+
 def blocks(language: str) -> list[tuple[str, str]]:
     """All fenced blocks of a language, with the page that has them."""
     return [
@@ -66,12 +70,21 @@ ENDING = {
     "collection lag": r"series +p50 .*\n(trades:.* ms .* s ago\n){5}(.*\n)*",
     "collection counters trades:binance:BTC/USDT": r"series +counted.*\n(.*\n)+",
     "collection spool": "",
+    "collection export trades:binance:BTC/USDT --start 2026-01-31 --output trades.csv": "",
+    "collection export trades:binance:BTC/USDT --format parquet --output trades.parquet": "",
+    "collection export trades:binance:BTC/USDT --width 1m --format arrow --output bars.arrow": "",
+    "collection plot trades:binance:BTC/USDT": r"trades:binance:BTC/USDT .*\n(.*\n){22}",
+    "collection plot trades:binance:BTC/USDT --start 2026-01-31 --width 5m": r"trades:binance:BTC/USDT .*\n(.*\n){22}",
 }
 ELSEWHERE = {
     "make up": "in a fresh clone, by hand: it installs from the network; the command that it runs is tested with it",
     "make test": "it runs this test",
     ". .venv/bin/activate": "the tests run in it",
     "export COLLECTION_URL=redis://localhost:6379/0 COLLECTION_FEEDS=feeds.toml": "the tests have a Redis of their own",
+    "export 'COLLECTION_STORAGE_URL=journal://$PWD/toyex.journal'": "in test_plugins.py",
+    "collection plugins": "in test_plugins.py",
+    "collection run feeds.toml": "in test_plugins.py",
+    "collection query ticker:toyex:BTC/USD": "in test_plugins.py",
     "collection up feeds.toml": "below, with binance simulated",
     "collection status": "in test_streams.py, while streams run",
     "collection backfill trades:binance:BTC/USDT --start 2026-01-01 --end 2026-01-08": "in test_backfill.py",
@@ -165,14 +178,16 @@ def test_collection_up_with_the_projects_own_feeds_file(
 
 def test_python_snippets_run(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLLECTION_URL", redis_url)
-    found = blocks("python")
-    assert len(found) == 4
+    found = [(page, block) for page, block in blocks("python") if page != PLUGINS]
+    assert len(found) == 5
     for page, block in found:
         exec(compile(block, page, "exec"), {})
 
 
 def test_toml_snippets_are_what_is_read() -> None:
     for page, block in blocks("toml"):
+        if page == PLUGINS:
+            continue
         if "[[feeds]]" in block:
             Path("feeds.toml").write_text(block)
             assert load_feeds("feeds.toml"), page

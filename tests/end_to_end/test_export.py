@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
-import signal
 import subprocess
 import sys
 from decimal import Decimal
@@ -51,7 +49,7 @@ def test_parquet_and_arrow_hold_every_trade_exactly(filled: str) -> None:
     collection("export", KEY, "--format", "arrow", "--output", "trades.arrow")
     parquet = pl.read_parquet("trades.parquet")
     with pa.memory_map("trades.arrow") as file:
-        assert pl.from_arrow(pa.ipc.open_file(file).read_all()).equals(parquet)  # type: ignore[union-attr]
+        assert pl.DataFrame(pa.ipc.open_file(file).read_all()).equals(parquet)
     assert parquet.columns == ["timestamp", "id", "side", "price", "amount", "received"]
     assert parquet["id"].to_list() == [str(number) for number in range(1, COUNT + 1)]
     assert parquet["price"].sum() == COUNT * Decimal("1.50")
@@ -78,22 +76,25 @@ def test_what_fails_or_is_stopped_leaves_nothing_or_what_was_there(filled: str) 
     done = collection("export", KEY, "--format", "parquet", "--output", "old.parquet", code=1)
     assert "the price 0.0000000000000000001 does not fit decimal128(38, 18): take numbers as text" in done.stderr
     assert Path("old.parquet").read_text() == "old"
-    os.mkfifo("full")
-    assert os.listdir() == ["old.parquet", "full"] or sorted(os.listdir()) == ["full", "old.parquet"]
+    assert [path.name for path in Path().iterdir()] == ["old.parquet"]
     done = collection("export", KEY, "--output", "nowhere/x.csv", code=1)
     assert done.stderr == "Error: nowhere/x.csv: can't be written: No such file or directory\n"
 
 
 def test_a_stopped_export_leaves_no_part(filled: str, tmp_path: Path) -> None:
-    program = (
-        "import sys, os, signal, collection.export as export\n"
-        "export._export_csv = lambda storage, what, file, told: (file.write(b'x'), os.kill(os.getpid(), signal.SIGTERM))\n"
-        "sys.argv[1:] = ['export', 'price:BTC', '--output', 'x.csv']\n"
-        "from workers.cli import main; main()"
-    )
-    done = subprocess.run([sys.executable, "-c", program], timeout=60)
-    assert done.returncode == 130
-    assert list(tmp_path.iterdir()) == []
+    command = [*COLLECTION, "export", KEY, "--format", "parquet", "--output", "x.parquet"]
+    for _ in range(20):  # until one is stopped in the middle
+        running = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        while running.poll() is None and not list(tmp_path.iterdir()):
+            pass
+        running.terminate()
+        code = running.wait(20)
+        left = [path.name for path in tmp_path.iterdir()]
+        assert left == ([] if code else ["x.parquet"])
+        if code == 130:
+            return
+        Path("x.parquet").unlink(missing_ok=True)
+    pytest.fail("each was done before it could be stopped")
 
 
 def test_without_the_extra_csv_works_and_the_others_name_it(filled: str, tmp_path: Path) -> None:
@@ -111,7 +112,7 @@ def test_an_export_ends_quietly_with_its_reader(filled: str) -> None:
     assert running.stderr
     running.stdout.readline()
     running.stdout.close()
-    assert running.wait(20) in (0, -signal.SIGPIPE)
+    running.wait(20)
     assert running.stderr.read() == b""
     running.stderr.close()
 
@@ -123,12 +124,11 @@ def test_an_export_ends_quietly_with_its_reader(filled: str) -> None:
         (["export", "price:BTC", "--format", "parquett"], "--format parquett: unknown; did you mean 'parquet'?"),
         (["export", "price:BTC", "--format", "arrow"], "--output is missing: arrow is no text; name a file"),
         (["export", "price:BTC", "--width", "1m"], "price:BTC holds no trades"),
-        (["export", "price:BTC", "--numbers", "exact"], "--numbers exact: unknown; known: decimal, float, text"),
+        (["export", "price:BTC", "--numbers", "exact"], "--numbers exact: unknown; did you mean 'text'?"),
         (["export", "price:BTC", "--start", "soon"], "--start: 'soon' is no time"),
     ],
 )
 def test_a_mistake_is_told_in_one_line(filled: str, arguments: list[str], message: str) -> None:
-    assert (
-        collection(*arguments, code=1).stderr == f"Error: {message}\n"
-        or message in collection(*arguments, code=1).stderr
-    )
+    told = collection(*arguments, code=1).stderr
+    assert told.startswith(f"Error: {message}")
+    assert told.count("\n") == 1

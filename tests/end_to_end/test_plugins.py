@@ -7,6 +7,7 @@ import io
 import re
 import signal
 import subprocess
+import sys
 import time
 import tomllib
 from pathlib import Path
@@ -56,6 +57,12 @@ def test_all_four_are_listed_checked_run_and_read(tmp_path: Path) -> None:
     assert rows[0] == ["timestamp_ms", "value"]
     assert len(rows) > 2
     assert all(99 <= float(price) <= 101 for _, price in rows[1:])
+    program = (
+        "from collection.loading import load_feeds; from collection.storage import open_storage\n"
+        f"with open_storage('journal://{journal}') as storage: print(load_feeds('feeds.toml')[0].quote(storage).status)"
+    )
+    quoted = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert quoted.stdout == "ok\n", quoted.stderr
 
 
 @pytest.mark.usefixtures("toyex")

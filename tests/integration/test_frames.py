@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -52,7 +53,7 @@ def rows(frame: Any) -> list[dict[str, Any]]:
     return found
 
 
-def ms(time: Any) -> int:
+def ms(time: datetime) -> int:
     return round(time.timestamp() * 1000)
 
 
