@@ -1,4 +1,4 @@
-"""The schedule: entries for each polled collector and for repair of each series, one for all streams, for retention."""
+"""The schedule: entries for each polled collector, for repair of trades, for all streams, and for retention."""
 
 from __future__ import annotations
 
@@ -49,6 +49,7 @@ def build_schedule() -> dict[str, dict[str, Any]]:
             "options": {"queue": POLLS, "retry": False, "expires": EVERY},
         }
         for collector in collectors
+        if collector.id.startswith("trades:")
     }
     entries[RETENTION] = {
         "task": "workers.tasks.drop_expired",

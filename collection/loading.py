@@ -48,11 +48,37 @@ def load_feeds(path: str | PathLike[str], factory: CollectorFactory | None = Non
         read = _read(table, factory)
         if isinstance(read, PriceFeed):
             feeds.append(read)
+            wrong += [f"{place}: {line}" for line in _unknown(read, tables)]
         else:
             wrong += [f"{place}: {line}" for line in read]
+    wrong += [f"{path}: {line}" for line in cycles(feeds)]
     if wrong:
         raise ConfigurationError(*wrong)
+    by_name = {feed.name: feed for feed in feeds}
+    for feed in feeds:
+        feed.bind(by_name)
     return feeds
+
+
+def cycles(feeds: Iterable[PriceFeed]) -> Iterator[str]:
+    """Describe each cycle among feeds that are made of one another; names that none of them has are passed over."""
+    parts = {feed.name: list(dict.fromkeys(name for _, name in feed.references())) for feed in feeds}
+    done: set[str] = set()
+    for first in parts:
+        path: list[str] = []
+        left = [iter([first])]
+        while left:
+            name = next(left[-1], None)
+            if name is None:
+                left.pop()
+                if path:
+                    done.add(path.pop())
+            elif name in path:
+                around = path[path.index(name) :]
+                yield f"feeds are made of one another: {' → '.join([*around, name])}"
+            elif name in parts and name not in done:
+                path.append(name)
+                left.append(iter(parts[name]))
 
 
 def load_data_source_collectors(
@@ -100,6 +126,15 @@ def _read(table: dict[str, Any], factory: CollectorFactory) -> PriceFeed | list[
         return found.model_validate(table, strict=True, context=factory)
     except ValidationError as error:
         return list(_lines(error, found))
+
+
+def _unknown(feed: PriceFeed, tables: list[dict[str, Any]]) -> Iterator[str]:
+    """Yield what is wrong with the names that a feed refers to."""
+    names = [table["name"] for table in tables if isinstance(table.get("name"), str)]
+    for field, name in feed.references():
+        if name not in names:
+            others = [other for other in names if other != feed.name]
+            yield f"{field}: there is no feed {name!r}{nearest(name, others)}"
 
 
 def _lines(error: ValidationError, feed_type: type[PriceFeed]) -> Iterator[str]:

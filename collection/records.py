@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from decimal import Decimal
-from typing import Literal
+from typing import Any, Literal, Self
 
 import msgspec
 
@@ -48,6 +48,52 @@ class Trade(msgspec.Struct, frozen=True, eq=False, gc=False):
 
     def __hash__(self) -> int:
         return hash(self._published())
+
+
+Status = Literal["ok", "degraded", "stale", "missing"]
+"""From the best to the worst; see docs/quotes.md."""
+
+
+class Quote(msgspec.Struct, frozen=True, kw_only=True):
+    """What a feed says at a moment. There is a price exactly where the status is not `missing`."""
+
+    name: str
+    """Of the feed."""
+    at: int
+    """The moment: Unix time in milliseconds."""
+    price: Decimal | None = None
+    timestamp: int | None = None
+    """Of the newest datum used: Unix time in milliseconds."""
+    count: int = 0
+    """Number of data used: trades, numbers."""
+    sources: int = 0
+    """Number of series used; one that several parts use counts for each."""
+    dispersion: float | None = None
+    """Relative to the price: how far what it is made of lies apart. Which measure that is, the feed type says."""
+    volume: Decimal | None = None
+    """Sum of the amounts, in units of the base currency, where it is made of trades."""
+    status: Status
+    reason: str = ""
+    """Why it is not `ok`."""
+
+    @classmethod
+    def missing(cls, name: str, at: int, reason: str) -> Self:
+        """Return a quote without a price."""
+        return cls(name=name, at=at, status="missing", reason=reason)
+
+    def stored(self) -> dict[str, Any]:
+        """Return it as a value that storages keep, under `quote_key(name)` at `at`."""
+        return msgspec.structs.asdict(self)
+
+    @classmethod
+    def of(cls, value: dict[str, Any]) -> Self:
+        """Read what `stored` made."""
+        return cls(**value)
+
+
+def quote_key(name: str) -> str:
+    """Name the series of the quotes of a feed: `quotes:BTC-USD`."""
+    return f"quotes:{name}"
 
 
 def series_key(kind: str, exchange: str, market: str) -> str:

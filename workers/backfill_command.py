@@ -43,6 +43,8 @@ def backfill(
     It goes on without this command, and through crashes; the same command shows it again.
     """
     build_collector(key)
+    if not key.startswith("trades:"):
+        raise ConfigurationError(f"{key}: only trades can be backfilled")
     with closing(connect(current().storage())) as redis, open_storage(current().storage()) as storage:
         backfills = Backfills(redis)
         if cancel:

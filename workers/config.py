@@ -8,7 +8,7 @@ from kombu.transport import TRANSPORT_ALIASES
 
 from collection.errors import ConfigurationError
 from collection.settings import current
-from collection.storage import open_storage
+from collection.storage import SCHEMES, open_storage
 from workers.queues import BACKFILL, CONTROL, POLLS, STREAMS
 
 try:
@@ -17,6 +17,8 @@ try:
         raise ConfigurationError("broker URL: its scheme is none that Celery knows, such as redis://")
     if current().storage().startswith("memory://"):
         raise ConfigurationError("storage URL memory://: it ends with its process; workers need a Redis")
+    if (scheme := current().storage().partition("://")[0]) not in SCHEMES:
+        raise ConfigurationError(f"storage URL {scheme}://: workers need a Redis")
     open_storage(current().storage()).close()
 except ConfigurationError as error:
     raise click.ClickException(str(error)) from None  # which the celery command shows in one line

@@ -3,11 +3,37 @@
 from collection import plugins
 from collection.feeds.base import PriceFeed
 from collection.feeds.cex_trades import CEXTradesFeed
+from collection.feeds.composite import CompositeFeed, Part
+from collection.feeds.convert import ConvertFeed
+from collection.feeds.fallback import FallbackFeed
+from collection.feeds.median import MedianFeed
+from collection.feeds.stored import StoredFeed
+from collection.feeds.weighted import WeightedFeed
 
-FEED_TYPES: dict[str, type[PriceFeed]] = {"cex_trades": CEXTradesFeed}
+FEED_TYPES: dict[str, type[PriceFeed]] = {
+    "cex_trades": CEXTradesFeed,
+    "convert": ConvertFeed,
+    "fallback": FallbackFeed,
+    "median": MedianFeed,
+    "stored": StoredFeed,
+    "weighted": WeightedFeed,
+}
 """A feed type: one line here and one file beside."""
 
-__all__ = ["FEED_TYPES", "CEXTradesFeed", "PriceFeed", "feed_type", "feed_types"]
+__all__ = [
+    "FEED_TYPES",
+    "CEXTradesFeed",
+    "CompositeFeed",
+    "ConvertFeed",
+    "FallbackFeed",
+    "MedianFeed",
+    "Part",
+    "PriceFeed",
+    "StoredFeed",
+    "WeightedFeed",
+    "feed_type",
+    "feed_types",
+]
 
 
 def feed_type(name: str) -> type[PriceFeed] | None:

@@ -52,6 +52,15 @@ class Floor(NamedTuple):
         return Interval(after, max(after, -1 if coverage.end is None else coverage.end))
 
 
+class State(NamedTuple):
+    """What is known of a series as a whole."""
+
+    coverage: Coverage
+    floor: Floor
+    stored: int
+    """How many records were ever stored; less than before where the storage lost its memory."""
+
+
 class Tail(NamedTuple):
     """What was stored of one series since a position."""
 
@@ -200,6 +209,10 @@ class DataCollectionStorage(ABC):
     @abstractmethod
     def floor(self, key: str) -> Floor:
         """Return where the series begins since `drop_before`."""
+
+    def states(self, keys: Sequence[str]) -> dict[str, State]:
+        """Return coverage, floor and count of many series, in one round trip where the storage can."""
+        return {key: State(self.coverage(key), self.floor(key), self.counters(key).get("new", 0)) for key in keys}
 
     @abstractmethod
     def counters(self, key: str) -> Mapping[str, int]:

@@ -18,12 +18,12 @@ from typing import Any, cast
 import msgspec
 import redis
 
-from collection.storage.base import Floor
+from collection.storage.base import Floor, State
 from collection.storage.bulk import bulk
 from collection.storage.coverage import By, Coverage, Interval
 from collection.storage.days import day_name
 from collection.storage.redis_bars import bar_names, register_with_bars
-from collection.storage.redis_server import END, call, series_name
+from collection.storage.redis_server import END, call, send, series_name
 from collection.storage.values import LAST_TIMESTAMP, Entry, Records
 
 PIECE = 1_000
@@ -49,12 +49,22 @@ class RedisLog:
 
     def coverage(self, key: str) -> Coverage:
         """Return the covered intervals."""
+        return self.states([key])[key].coverage
+
+    def states(self, keys: Sequence[str]) -> dict[str, State]:
+        """Return coverage, floor and count of series, in one round trip."""
         pipe = self._redis.pipeline(transaction=False)
-        pipe.hget(series_name(key), "by")
-        pipe.zrange(series_name(key, "coverage"), 0, -1)
-        by, members = cast("tuple[bytes | None, list[bytes]]", pipe.execute())
-        by_name: By = "time" if by == b"time" else "id"
-        return Coverage(by_name, tuple(_interval(member) for member in members))
+        for key in keys:
+            send(pipe, "HMGET", series_name(key), "by", "floor", "dropped", "n:new")
+            send(pipe, "ZRANGE", series_name(key, "coverage"), 0, -1)
+        answers = iter(pipe.execute() if keys else ())
+        states = {}
+        for key in keys:
+            by, floor, dropped, stored = next(answers)
+            by_name: By = "time" if by == b"time" else "id"
+            coverage = Coverage(by_name, tuple(_interval(member) for member in next(answers)))
+            states[key] = State(coverage, _floor(floor, dropped), int(stored or 0))
+        return states
 
     def read(self, key: str, start: int = 0, end: int = END) -> Iterator[Records]:
         """Yield the records of a range in order, page by page."""
@@ -111,11 +121,7 @@ class RedisLog:
 
     def floor(self, key: str) -> Floor:
         """Return where the log begins."""
-        floor, last = cast("list[bytes | None]", self._redis.hmget(series_name(key), ["floor", "dropped"]))
-        if last is None:
-            return Floor(int(floor or 0))
-        ms, seq = last.split(b"-")
-        return Floor(int(floor or 0), (int(ms), int(seq)))
+        return _floor(*cast("list[bytes | None]", self._redis.hmget(series_name(key), ["floor", "dropped"])))
 
     def drop_before(self, key: str, floor: int) -> None:
         """Delete the segments of the days before `floor`, the start of a day, and the notes of their records."""
@@ -176,6 +182,13 @@ def _columns(items: list[_Item]) -> Records:
 def note_time(note: Sequence[bytes]) -> int:
     """Return the time of the record, or of the last of those, that a note in the stream of notes is about."""
     return int(note[-1 if note[0] == b"d" else 1].split(b"-")[0])
+
+
+def _floor(floor: bytes | None, last: bytes | None) -> Floor:
+    if last is None:
+        return Floor(int(floor or 0))
+    ms, seq = last.split(b"-")
+    return Floor(int(floor or 0), (int(ms), int(seq)))
 
 
 def _interval(member: bytes) -> Interval:

@@ -20,6 +20,7 @@ from collection.storage.base import (
     DataCollectionStorage,
     Floor,
     SeriesInfo,
+    State,
     Tail,
     checked_covers,
     checked_key,
@@ -187,6 +188,10 @@ class RedisStorage(DataCollectionStorage):
     def floor(self, key: str) -> Floor:
         with server_errors():
             return self._log.floor(key)
+
+    def states(self, keys: Sequence[str]) -> dict[str, State]:
+        with server_errors():
+            return self._log.states(keys)
 
     def counters(self, key: str) -> Mapping[str, int]:
         with server_errors():
