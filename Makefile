@@ -2,7 +2,7 @@
 # make test    lint, types and all tests
 # make soak    try the storage's properties for SOAK_MINUTES (10), and a million trades through crashes
 # make chaos   kill, freeze and cut off real processes in all ways, and print how long each took to recover
-# make bench   measure the storage, streams on one to four workers, and the way from socket to Redis against others
+# make bench   measure the storage, streams on one to four workers, the way from socket to Redis against others, and quotes
 # make clean   remove what these created, but not the collected data in .collection/
 PYTHON ?= python3
 VENV := .venv
@@ -31,6 +31,7 @@ bench: $(VENV)/test.stamp
 	$(VENV)/bin/python -m bench.storage
 	$(VENV)/bin/python -m bench.streams
 	$(VENV)/bin/python -m bench.ingest
+	$(VENV)/bin/python -m bench.quotes
 
 lint: $(VENV)/test.stamp
 	$(VENV)/bin/ruff check .

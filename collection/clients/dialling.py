@@ -27,11 +27,11 @@ LIVED = 2.0
 
 
 class Dialling:
-    """One budget and one backoff for all sockets of an exchange."""
+    """One budget for all sockets of an exchange, and pauses that grow: with failures to connect, and with breaks."""
 
     def __init__(self, exchange: str, address: str, proxy: str | None, budget: Budget) -> None:
         self._exchange, self._address, self._proxy, self._budget = exchange, address, proxy, budget
-        self._backoff = Backoff()
+        self._failures, self._breaks = Backoff(), Backoff()
         self._not_before = self._banned_until = 0.0
 
     async def dial(self, listener: WSListener) -> WSTransport:
@@ -45,7 +45,7 @@ class Dialling:
             await self._budget.take()
             return await self._connect(listener)
         except RetryLater as error:
-            self._pause(max(self._backoff.next(), error.after or 0.0), str(error))
+            self._pause(max(self._failures.next(), error.after or 0.0), str(error))
             if error.after:
                 self._banned_until = self._not_before
             raise
@@ -80,12 +80,13 @@ class Dialling:
     def broke(self, lived: float) -> None:
         """One ended after so many seconds."""
         if lived >= HEALTHY:
-            self._backoff.reset()
-        self._pause(min(self._backoff.next(), LONGEST if lived < LIVED else lived), "the connection broke")
+            self._breaks.reset()
+        self._pause(min(self._breaks.next(), LONGEST if lived < LIVED else lived), "the connection broke")
 
     def succeeded(self) -> None:
         """One brings what it should."""
         self._not_before = 0.0
+        self._failures.reset()
 
     def _pause(self, seconds: float, why: str) -> None:
         log.warning("%s: %s; connecting in %.1f s", self._exchange, why, seconds)
