@@ -116,7 +116,8 @@ async def test_where_history_is_cut_short_the_gaps_are_those_that_are_true(
         await until(lambda: all(len(simulator.published(market)) > 30 for market in MARKETS))
         async with collecting(exchange, simulator, memory):
             await until(lambda: all(len(memory.fetch(key_of(exchange, market))) > 100 for market in MARKETS))
-        await asyncio.sleep(2)  # in which 400 trades pass by
+        passed = {market: len(simulator.published(market)) + 400 for market in MARKETS}
+        await until(lambda: all(len(simulator.published(market)) > passed[market] for market in MARKETS))
         simulator.faults.set({"history": 100})
         async with collecting(exchange, simulator, memory):
             await all_proven(memory, exchange, simulator)
