@@ -88,10 +88,6 @@ class Holes:
         known = set(self._given_up)  # most are whole: hundreds of them must not cost a search each
         return [gap for gap in self._seen.gaps if gap not in known and not any(_within(gap, one) for one in known)]
 
-    def covers(self, position: int) -> bool:
-        """Whether a position is covered by what was handed to the storage."""
-        return any(one.after < position <= one.upto for one in reversed(self._seen.intervals))
-
     def fall_behind(self) -> None:
         """Note that what comes after the end of what was seen until now is to be read."""
         self.behind = True
@@ -148,7 +144,7 @@ class Holes:
             if reached == position:
                 break
             position = reached
-            if self.by == "id" and position < gap.upto < self.open[-1].upto and gap.upto <= self._began:
+            if self.by == "id" and position < gap.upto <= self._began < self.open[-1].upto:
                 return False
         if position < gap.upto and beyond:
             await self._try(Interval(position, gap.upto), FORGOTTEN if self.by == "id" else OUT_OF_REACH)
@@ -170,8 +166,8 @@ class Holes:
         self._open = None
         key = self._reader.key
         log.warning("%s: %d to %d (%s) stays a gap: %s", key, gap.after + 1, gap.upto, self.by, reason)
-        self._storage.count(key, "gap:given_up")
         await in_thread(note_gap, self._storage, key, self._seen, gap, reason)
+        self._storage.count(key, "gap:given_up")
 
     async def _read(self, position: int | None) -> Page:
         seam = self.seam

@@ -184,6 +184,13 @@ def test_python_snippets_run(redis_url: str, monkeypatch: pytest.MonkeyPatch) ->
         exec(compile(block, page, "exec"), {})
 
 
+def test_the_quotes_of_the_docs_are_computed(redis_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    [block] = [block for page, block in blocks("py") if page == "quotes.md"]
+    Path("feeds.toml").write_text(next(block for page, block in blocks("toml") if page == "quotes.md"))
+    exec(compile(block.replace("redis://localhost", redis_url), "quotes.md", "exec"), {})
+    assert "status='missing'" in capsys.readouterr().out  # of an empty storage no number is made
+
+
 def test_toml_snippets_are_what_is_read() -> None:
     for page, block in blocks("toml"):
         if page == PLUGINS:
