@@ -10,4 +10,4 @@ RUN pip install --no-cache-dir -c constraints.txt .
 USER collection
 # The feeds file and collection.toml are mounted here.
 WORKDIR /etc/collection
-CMD ["celery", "-A", "workers", "worker", "-Q", "polls,control,backfill", "-l", "info"]
+CMD ["celery", "-A", "workers", "worker", "-Q", "polls,control,backfill,quotes", "-l", "info"]

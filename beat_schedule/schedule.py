@@ -1,30 +1,35 @@
-"""The schedule: entries for each polled collector, for repair of trades, for all streams, and for retention."""
+"""The schedule: entries for each polled collector, for repair of trades, for all streams, quotes, and retention."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from collection.loading import load_data_source_collectors
+from collection.loading import load_feeds, read_tables, unique_collectors
 from collection.settings import current
-from workers.queues import CONTROL, POLLS
+from workers.queues import CONTROL, POLLS, QUOTES
 from workers.repair_times import EVERY, entry_name
 
 RETENTION = "retention"
 """The name of the entry that is no collector: ids have colons."""
 SUPERVISE = "supervise"
 """The name of the entry that has all streams run."""
+UPDATE_QUOTES = "quotes"
+"""The name of the entry that has all feeds quoted."""
 TICK = 2.0
 """Seconds between two looks at the streams."""
 _HOUR = 3600.0
 
 
 def build_schedule() -> dict[str, dict[str, Any]]:
-    """Return the entries in the form of Celery's `beat_schedule`: collector ids, `repair:ID`, SUPERVISE, RETENTION.
+    """Return the entries in the form of Celery's `beat_schedule`.
+
+    Their names are collector ids, `repair:ID`, SUPERVISE, UPDATE_QUOTES and RETENTION.
 
     Raises:
         ConfigurationError: The feeds file is wrong.
     """
-    collectors = load_data_source_collectors(current().feeds)
+    feeds = load_feeds(current().feeds)
+    collectors = unique_collectors(feeds)
     entries: dict[str, dict[str, Any]] = {
         collector.id: {
             "task": "workers.tasks.poll",
@@ -51,6 +56,20 @@ def build_schedule() -> dict[str, dict[str, Any]]:
         for collector in collectors
         if collector.id.startswith("trades:")
     }
+    if any(feed.can_quote for feed in feeds):
+        interval = current().quotes.interval
+        entries[UPDATE_QUOTES] = {
+            "task": "workers.tasks.update_quotes",
+            "schedule": interval,
+            "args": [read_tables(current().feeds)],
+            # The next round is the retry, and Flower is not told all feeds each time.
+            "options": {
+                "queue": QUOTES,
+                "retry": False,
+                "expires": max(10 * interval, 10.0),
+                "argsrepr": f"({len(feeds)} feeds)",
+            },
+        }
     entries[RETENTION] = {
         "task": "workers.tasks.drop_expired",
         "schedule": _HOUR,

@@ -9,19 +9,21 @@ from typing import Any
 
 from celery.beat import ScheduleEntry, Scheduler
 
-from beat_schedule.schedule import SUPERVISE, build_schedule
+from beat_schedule.schedule import SUPERVISE, UPDATE_QUOTES, build_schedule
 from collection.data_collector import until_next
 from collection.errors import ConfigurationError, StorageUnavailable
 from collection.settings import current
 from collection.storage.redis_server import connect
 from workers.lease import Lease
-from workers.queues import CONTROL, POLLS
+from workers.queues import CONTROL, POLLS, QUOTES
 
 log = logging.getLogger(__name__)
 
 TTL = 10.0
 """Seconds after which another beat takes over from one that died."""
 RENEWAL = 2.0
+ROUNDS = 5
+"""Rounds of quotes that may wait: what is late is of no use."""
 
 
 class LeasedScheduler(Scheduler):
@@ -29,7 +31,7 @@ class LeasedScheduler(Scheduler):
 
     The schedule is in memory alone, read from the feeds file, and read again when that file changes. Slots that
     were missed are skipped: a poll reads all that came since the last one. While polls pile up because no worker
-    takes them, none are added.
+    takes them, none are added; nor are rounds of quotes.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -37,7 +39,7 @@ class LeasedScheduler(Scheduler):
         self._renewal = 0.0
         self._feeds_changed: float | None = None
         self._due: list[tuple[float, str]] = []
-        self._sending = True
+        self._sending = self._quoting = True
         self._ticking = False
         super().__init__(*args, **kwargs)
 
@@ -80,7 +82,8 @@ class LeasedScheduler(Scheduler):
             due, name = heapq.heappop(self._due)
             heapq.heappush(self._due, (self._next(name), name))
             in_time = time.time() - due < self._intervals[name]
-            if self._sending and in_time and not self._send(self.data[name]):
+            sending = self._sending and (self._quoting or name != UPDATE_QUOTES)
+            if sending and in_time and not self._send(self.data[name]):
                 return RENEWAL / 2
         if not self._due:
             return RENEWAL / 2
@@ -118,6 +121,10 @@ class LeasedScheduler(Scheduler):
         if sending != self._sending:
             log.warning("beat: %d messages wait; %s", waiting, "going on" if sending else "is a worker there? pausing")
         self._sending = sending
+        quoting = self._waiting(QUOTES) < ROUNDS
+        if quoting != self._quoting:
+            log.warning("beat: quotes: %s", "going on" if quoting else f"no worker takes them (-Q {QUOTES}); pausing")
+        self._quoting = quoting
 
     def _waiting(self, queue: str) -> int:
         try:

@@ -13,7 +13,8 @@ from typing import Any
 import uvloop
 
 from collection.data_collectors import CollectorFactory
-from collection.settings import ExchangeSettings, Settings
+from collection.setting_groups import ExchangeSettings
+from collection.settings import Settings
 from collection.storage import open_storage
 
 HAS_NATIVE = "client" in ExchangeSettings.model_fields

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,27 @@ def load_feeds(path: str | PathLike[str], factory: CollectorFactory | None = Non
     Raises:
         ConfigurationError: Everything that is wrong with the file, each with table and field.
     """
-    path = Path(path)
+    tables, wrong = _read_file(Path(path))
+    try:
+        feeds = build_feeds(tables, factory, f"{path}: ")
+    except ConfigurationError as error:
+        raise ConfigurationError(*wrong, *error.problems) from None
+    if wrong:
+        raise ConfigurationError(*wrong)
+    return feeds
+
+
+def read_tables(path: str | PathLike[str]) -> list[dict[str, Any]]:
+    """Read the tables of a feeds file as they are there, whatever is wrong with them.
+
+    Raises:
+        ConfigurationError: It is no feeds file.
+    """
+    return _read_file(Path(path))[0]
+
+
+def _read_file(path: Path) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return the tables, and what is wrong beside them."""
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -37,12 +57,24 @@ def load_feeds(path: str | PathLike[str], factory: CollectorFactory | None = Non
         raise ConfigurationError(*wrong, f"{path}: feeds: write each feed as a table [[feeds]]")
     if not tables and not wrong:
         raise ConfigurationError(f"{path}: it has no [[feeds]] table")
+    return tables, wrong
+
+
+def build_feeds(
+    tables: Sequence[dict[str, Any]], factory: CollectorFactory | None = None, where: str = ""
+) -> list[PriceFeed]:
+    """Make feeds of the tables of a feeds file; `where` is what errors begin with.
+
+    Raises:
+        ConfigurationError: Everything that is wrong with them, each with table and field.
+    """
     factory = factory or CollectorFactory(current())
+    wrong: list[str] = []
     feeds: list[PriceFeed] = []
     places: dict[str, int] = {}
     for number, table in enumerate(tables, 1):
         name = table.get("name")
-        place = f"{path}: feeds[{number}]" + (f" {name!r}" if isinstance(name, str) else "")
+        place = f"{where}feeds[{number}]" + (f" {name!r}" if isinstance(name, str) else "")
         if isinstance(name, str) and places.setdefault(name, number) != number:
             wrong.append(f"{place}: name: feeds[{places[name]}] has it already")
         read = _read(table, factory)
@@ -51,7 +83,7 @@ def load_feeds(path: str | PathLike[str], factory: CollectorFactory | None = Non
             wrong += [f"{place}: {line}" for line in _unknown(read, tables)]
         else:
             wrong += [f"{place}: {line}" for line in read]
-    wrong += [f"{path}: {line}" for line in cycles(feeds)]
+    wrong += [f"{where}{line}" for line in cycles(feeds)]
     if wrong:
         raise ConfigurationError(*wrong)
     by_name = {feed.name: feed for feed in feeds}
@@ -128,7 +160,7 @@ def _read(table: dict[str, Any], factory: CollectorFactory) -> PriceFeed | list[
         return list(_lines(error, found))
 
 
-def _unknown(feed: PriceFeed, tables: list[dict[str, Any]]) -> Iterator[str]:
+def _unknown(feed: PriceFeed, tables: Sequence[dict[str, Any]]) -> Iterator[str]:
     """Yield what is wrong with the names that a feed refers to."""
     names = [table["name"] for table in tables if isinstance(table.get("name"), str)]
     for field, name in feed.references():

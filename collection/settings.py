@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
-from urllib.parse import urlsplit
+from typing import Any
 
 from dotenv import dotenv_values
-from pydantic import BaseModel, ByteSize, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import ByteSize, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
@@ -25,6 +24,7 @@ from collection.errors import ConfigurationError
 from collection.names import check_exchange
 from collection.problems import problems
 from collection.redis_url import CLUSTER, Servers, servers
+from collection.setting_groups import SHORTEST_INTERVAL, ExchangeSettings, Kinds, QuoteSettings, Retention, well_formed
 from collection.text import Seconds, milliseconds, nearest
 
 PREFIX = "COLLECTION_"
@@ -35,59 +35,8 @@ DOTENV = Path(".env")
 OTHER_VARIABLES = {"COLLECTION_REDIS_SERVER", "COLLECTION_REDIS_MODULE"}
 """Read by the embedded Redis itself."""
 
-SHORTEST_INTERVAL = 0.05
-"""Seconds between two polls, at the least."""
 SMALLEST_SPOOL = 1_000_000
 """Bytes."""
-
-Transport = Literal["auto", "poll", "stream"]
-
-
-def _well_formed(value: SecretStr, schemes: tuple[str, ...] | None) -> SecretStr:
-    """Check a URL, without showing any of it."""
-    try:
-        if schemes is None and servers(value.get_secret_value()):
-            return value
-        parts = urlsplit(value.get_secret_value())
-        parts.port  # noqa: B018  which is read here, and may be none
-    except ValueError:
-        parts = urlsplit("")
-    if not parts.scheme or "://" not in value.get_secret_value() or (schemes and parts.scheme not in schemes):
-        example = "redis://localhost:6379/0" if schemes is None else f"http://host:3128 ({', '.join(schemes)})"
-        raise ValueError(f"is no URL such as {example}; special characters of a password are percent-encoded")
-    return value
-
-
-class ExchangeSettings(BaseModel):
-    """How one exchange is reached."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    transport: Transport = Field(
-        "auto", description="poll over HTTP, stream over a WebSocket, or auto: stream where ccxt can"
-    )
-    client: Literal["auto", "ccxt"] = Field(
-        "auto", description="auto: this system's own client where there is one, else ccxt's"
-    )
-    urls: dict[str, Any] = Field({}, description="other addresses, as in ccxt's `urls['api']`")
-    options: dict[str, Any] = Field({}, description="ccxt's options of this exchange, where its client is used")
-    proxy: SecretStr | None = Field(None, description="a proxy: http://…, or with the extra `socks` socks5://…")
-    api_key: SecretStr | None = Field(None, description="where market data needs a key")
-    secret: SecretStr | None = Field(None, description="the key's secret")
-    password: SecretStr | None = Field(None, description="the key's passphrase")
-
-    @field_validator("proxy")
-    @classmethod
-    def _proxy(cls, value: SecretStr | None) -> SecretStr | None:
-        return value and _well_formed(value, ("http", "https", "socks4", "socks5", "socks5h"))
-
-
-class Kinds(BaseModel):
-    """A duration for each kind of data."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    trades: Seconds
 
 
 class _DotEnv(DotEnvSettingsSource):
@@ -110,8 +59,9 @@ class Settings(BaseSettings):
     feeds: Path = Field(Path("feeds.toml"), description="the feeds file that beat and `run` read")
     exchanges: dict[str, ExchangeSettings] = Field({}, description="how exchanges are reached, by ccxt's id")
     intervals: Kinds = Field(Kinds(trades=5), description="time between two polls, by kind of data")
-    retention: Kinds = Field(
-        Kinds(trades=30 * 86_400),
+    quotes: QuoteSettings = Field(QuoteSettings(), description="how quotes are made and told")
+    retention: Retention = Field(
+        Retention(),
         description="how long data are kept, by kind, then dropped by whole days: no window may be longer",
     )
     start: str = Field(
@@ -129,7 +79,7 @@ class Settings(BaseSettings):
     @field_validator("url", "storage_url", "broker_url")
     @classmethod
     def _url(cls, value: SecretStr | None) -> SecretStr | None:
-        return value and _well_formed(value, None)
+        return value and well_formed(value, None)
 
     @field_validator("exchanges")
     @classmethod

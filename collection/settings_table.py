@@ -8,8 +8,9 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel, ByteSize, SecretStr
 from pydantic.fields import FieldInfo
 
-from collection.settings import PREFIX, ExchangeSettings, Kinds, Settings
-from collection.text import shortly
+from collection.setting_groups import ExchangeSettings, Kinds
+from collection.settings import PREFIX, Settings
+from collection.text import seconds, shortly
 
 
 def settings_table() -> str:
@@ -26,11 +27,17 @@ def _rows(model: type[BaseModel], path: tuple[str, ...]) -> Iterator[tuple[tuple
     for name, field in model.model_fields.items():
         if name == "exchanges":
             yield from _rows(ExchangeSettings, (*path, name, "NAME"))
-        elif isinstance(field.default, Kinds):
-            for kind in Kinds.model_fields:
-                yield (*path, name, kind), shortly(getattr(field.default, kind)), field.description or ""
+        elif isinstance(field.default, BaseModel):
+            for part, default, meaning in _rows(type(field.default), (*path, name)):
+                given = shortly(getattr(field.default, part[-1])) if isinstance(field.default, Kinds) else default
+                yield part, given, meaning or field.description or ""
         else:
-            yield (*path, name), field.default, f"{field.description}{_choices(field)}"
+            default = shortly(field.default) if _is_duration(field) else field.default
+            yield (*path, name), default, f"{field.description or ''}{_choices(field)}"
+
+
+def _is_duration(field: FieldInfo) -> bool:
+    return field.annotation is float and any(getattr(one, "func", None) is seconds for one in field.metadata)
 
 
 def _choices(field: FieldInfo) -> str:

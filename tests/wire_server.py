@@ -9,7 +9,7 @@ from aiohttp import WSMsgType, web
 
 from collection.clients.ccxt_client import CCXTClient
 from collection.clients.ccxt_exchange import make_exchange
-from collection.settings import ExchangeSettings
+from collection.setting_groups import ExchangeSettings
 from tests.simulation import until
 
 

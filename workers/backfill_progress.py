@@ -19,7 +19,8 @@ SAID = 5.0
 UNTAKEN = 5.0
 """Seconds after which somebody should have begun."""
 NOBODY = (
-    "no worker takes it: run `collection up`, or `celery -A workers worker -Q polls,control,backfill`; it begins then"
+    "no worker takes it: run `collection up`, or `celery -A workers worker -Q polls,control,backfill,quotes`;"
+    " it begins then"
 )
 
 

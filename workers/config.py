@@ -9,7 +9,7 @@ from kombu.transport import TRANSPORT_ALIASES
 from collection.errors import ConfigurationError
 from collection.settings import current
 from collection.storage import SCHEMES, open_storage
-from workers.queues import BACKFILL, CONTROL, POLLS, STREAMS
+from workers.queues import BACKFILL, CONTROL, POLLS, QUOTES, STREAMS
 
 try:
     broker_url = current().broker()
@@ -29,7 +29,7 @@ task_serializer = "json"
 task_ignore_result = True
 
 # A queue that nobody declared is a mistake. Beside these each worker has one of its own: supervise says who runs what.
-task_queues = [Queue(POLLS), Queue(STREAMS), Queue(CONTROL), Queue(BACKFILL)]
+task_queues = [Queue(POLLS), Queue(STREAMS), Queue(CONTROL), Queue(BACKFILL), Queue(QUOTES)]
 worker_direct = True
 task_default_queue = CONTROL
 task_create_missing_queues = False
@@ -39,6 +39,7 @@ task_routes = {
     "workers.tasks.repair": {"queue": POLLS},
     "workers.tasks.stream": {"queue": STREAMS},
     "workers.tasks.backfill": {"queue": BACKFILL},
+    "workers.tasks.update_quotes": {"queue": QUOTES},
 }
 imports = ["workers.tasks"]
 

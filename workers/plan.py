@@ -17,7 +17,7 @@ from collection.local import REAL
 from collection.settings import FOLDER, Settings, current
 from collection.simulator import Simulator
 from workers.children import Child
-from workers.queues import BACKFILL, CONTROL, POLLS, STREAMS
+from workers.queues import BACKFILL, CONTROL, POLLS, QUOTES, STREAMS
 
 DEMO_MARKETS = ("BTC/USDT", "ETH/USDT", "SOL/USDT", "XRP/USDT", "ETH/BTC")
 DEMO_FEEDS = FOLDER / "simulated-feeds.toml"
@@ -86,7 +86,7 @@ def make_plan(feeds: Path | None, simulation: Simulation | None, transport: str)
     # What says how the real exchange is reached is no part of a simulation.
     without = f"COLLECTION_EXCHANGES__{SIMULATED.upper()}__" if simulation else ""
     processes = {
-        "worker": ["workers", "worker", "-Q", f"{POLLS},{CONTROL},{BACKFILL}", "-n", "polls@%h", "-l", "info"],
+        "worker": ["workers", "worker", "-Q", f"{POLLS},{CONTROL},{BACKFILL},{QUOTES}", "-n", "polls@%h", "-l", "info"],
         "streams": ["workers", "worker", "-Q", STREAMS, "-n", "streams@%h", "-l", "info", "-c", f"{2 * streamed + 50}"],
         "beat": ["beat_schedule", "beat", "-l", "info"],
         "flower": ["workers", "flower", "--address=127.0.0.1", f"--port={flower_port}"],

@@ -14,7 +14,9 @@ from celery.signals import worker_shutdown
 from collection.clients import Clients
 from collection.data_collectors import CollectorFactory, DataSourceCollector
 from collection.data_collectors.trades_reader import TradesReader
-from collection.settings import Transport, current
+from collection.quotes import RedisPublisher
+from collection.setting_groups import Transport
+from collection.settings import current
 from collection.storage import DataCollectionStorage, open_storage
 from collection.storage.redis_server import connect, server_errors
 from workers.assignments import Assignments
@@ -58,6 +60,12 @@ class Runtime:
     def storage(self) -> DataCollectionStorage:
         """The storage that all tasks of this process write to."""
         return self._once("storage", _open_storage)
+
+    @property
+    def publisher(self) -> RedisPublisher:
+        """Tells quotes to whoever listens."""
+        quotes = current().quotes
+        return self._once("publisher", lambda: RedisPublisher(current().storage(), quotes.deviation, quotes.heartbeat))
 
     @property
     def redis(self) -> redis.Redis:
@@ -108,11 +116,10 @@ class Runtime:
         """Run in the event loop, and wait; raises TimeoutError after `deadline` seconds, with the work cancelled."""
         return asyncio.run_coroutine_threadsafe(asyncio.wait_for(work, deadline), self.loop).result()
 
-    def turn(self, collector: DataSourceCollector, *, retry: bool) -> float | None:
-        """Seconds since a poll's turn began; None where its last one began less than half an interval ago."""
-        interval = int((collector.interval or 0) * 1000)
+    def turn(self, name: str, interval: float, *, retry: bool = False) -> float | None:
+        """Seconds since a turn began; None where the last one began less than half an interval (in seconds) ago."""
         with server_errors():
-            since = self._turn(keys=[f"qc:{{poll:{collector.id}}}"], args=[interval, int(retry)])
+            since = self._turn(keys=[f"qc:{{{name}}}"], args=[int(interval * 1000), int(retry)])
         return None if int(since) < 0 else int(since) / 1000
 
     def clock(self) -> float:
@@ -133,8 +140,9 @@ class Runtime:
             if "factory" in self._made:
                 self.run(self.factory.clients.close(), 5)
         finally:
-            if "storage" in self._made:
-                self.storage.close()
+            for name in ("publisher", "storage"):
+                if name in self._made:
+                    self._made[name].close()
             if "loop" in self._made:
                 self.loop.call_soon_threadsafe(self.loop.stop)
 

@@ -16,6 +16,7 @@ from workers.backfill_messages import send_turns
 from workers.backfill_turns import have_turn
 from workers.celery import app
 from workers.lease import Lease
+from workers.quotes import updated
 from workers.repairs import repaired
 from workers.runtime import runtime
 from workers.supervision import supervised
@@ -37,7 +38,7 @@ def poll(self: Any, collector_id: str) -> str:
     """
     received = time.monotonic()
     collector = runtime.collector(collector_id, "poll")
-    began = runtime.turn(collector, retry=self.request.retries > 0)
+    began = runtime.turn(f"poll:{collector_id}", collector.interval or 0.0, retry=self.request.retries > 0)
     if began is None:
         return _skipped(collector, "too_soon")
     lease = runtime.lease(collector)
@@ -129,6 +130,15 @@ def backfill(key: str, start: int, token: str) -> str:
 def repair(key: str, thorough: bool | None = None) -> str:
     """Hold what is stored of a series against what is covered, read again what is missing, and say what came of it."""
     return repaired(key, thorough)
+
+
+@app.task(throws=(CollectionError,))
+def update_quotes(feeds: list[dict[str, Any]]) -> str:
+    """Quote the feeds of these tables once, store and publish what they say, and say what came of it.
+
+    A message that comes before its turn, or while a round still runs here, is skipped.
+    """
+    return updated(feeds)
 
 
 @app.task(throws=(CollectionError,))

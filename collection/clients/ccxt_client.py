@@ -20,7 +20,7 @@ from collection.clock import now
 from collection.errors import ConfigurationError, RetryLater
 from collection.names import streams_trades
 from collection.records import Trade, has_made_id
-from collection.settings import ExchangeSettings
+from collection.setting_groups import ExchangeSettings
 from collection.storage import Covers
 from collection.storage.values import integer_id
 

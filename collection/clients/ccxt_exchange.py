@@ -13,7 +13,7 @@ from collection.clients.ccxt_import import exchange_class
 from collection.errors import RecordRefused
 from collection.names import streams_trades
 from collection.records import Trade, identified
-from collection.settings import ExchangeSettings
+from collection.setting_groups import ExchangeSettings
 from collection.storage.values import integer_id
 
 TIMEOUT = 15.0

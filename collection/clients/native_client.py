@@ -19,7 +19,7 @@ from collection.clients.skew import Skew
 from collection.clients.sockets import Sockets
 from collection.clients.wire import UNREADABLE, Wire
 from collection.errors import ConfigurationError, RetryLater
-from collection.settings import ExchangeSettings
+from collection.setting_groups import ExchangeSettings
 
 log = logging.getLogger(__name__)
 

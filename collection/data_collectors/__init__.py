@@ -10,7 +10,8 @@ from collection.data_collectors.trades_reader import TradesReader
 from collection.data_collectors.trades_stream_collector import TradesStreamCollector
 from collection.errors import ConfigurationError
 from collection.names import check_exchange, check_market, streams_trades
-from collection.settings import Settings, Transport
+from collection.setting_groups import Transport
+from collection.settings import Settings
 from collection.text import nearest
 
 __all__ = ["CollectorFactory", "DataSourceCollector", "TradesDataCollector", "TradesStreamCollector"]

@@ -42,6 +42,11 @@ class PriceFeed(BaseModel, ABC):
     def data_source_collectors(self) -> list[DataSourceCollector]:
         """Return the collectors of everything that this price is made of."""
 
+    @property
+    def can_quote(self) -> bool:
+        """Whether this type has a `compute` of its own: one that has none is there for its collectors."""
+        return type(self).compute is not PriceFeed.compute
+
     def compute(self, moment: Moment) -> Quote:
         """Return what this feed says at a moment, reading through it alone. What it raises becomes a missing quote."""
         return Quote.missing(self.name, moment.at, f"feeds of type {self.type!r} quote nothing")

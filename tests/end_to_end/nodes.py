@@ -95,7 +95,7 @@ class Nodes:
         self.all: list[Any] = []
 
     def worker(self, name: str = "worker") -> CeleryTestWorker:
-        return self._worker(name, "-Q", "polls,control,backfill")
+        return self._worker(name, "-Q", "polls,control,backfill,quotes")
 
     def streams(self, name: str, concurrency: int = 20, variables: Mapping[str, str] | None = None) -> CeleryTestWorker:
         """A worker that streams are placed on."""

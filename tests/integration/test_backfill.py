@@ -16,7 +16,7 @@ from collection.data_collectors.trades_reader import TradesReader
 from collection.errors import RetryLater
 from collection.gap_notes import FORGOTTEN, noted_gaps, reason_for
 from collection.records import Trade
-from collection.settings import ExchangeSettings
+from collection.setting_groups import ExchangeSettings
 from collection.simulator import Simulator
 from collection.storage import DataCollectionStorage, Interval, MemoryStorage
 from collection.storage.days import DAY_MS, day_start

@@ -10,7 +10,7 @@ import pytest
 from collection.clients.base import Start
 from collection.clients.ccxt_client import CCXTClient
 from collection.clients.ccxt_exchange import make_exchange
-from collection.settings import ExchangeSettings
+from collection.setting_groups import ExchangeSettings
 from collection.simulator import Simulator
 from collection.storage import Covers, Interval, MemoryStorage
 from tests import simulation

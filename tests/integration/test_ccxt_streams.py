@@ -20,7 +20,7 @@ from collection.clients.ccxt_exchange import make_exchange
 from collection.errors import ConfigurationError, RetryLater
 from collection.names import OTHER_IDS, WITH_KEYS, known_exchanges, streams_trades
 from collection.records import Trade
-from collection.settings import ExchangeSettings
+from collection.setting_groups import ExchangeSettings
 from collection.simulator import Simulator
 from tests.simulation import exchange_settings, until
 from tests.wire_server import WireServer, wire_client, wire_exchange

@@ -18,7 +18,7 @@ from collection.clients.binance import Binance
 from collection.clients.budget import LocalBudget, Rate
 from collection.clients.native_client import NativeClient
 from collection.errors import ConfigurationError, RetryLater
-from collection.settings import ExchangeSettings
+from collection.setting_groups import ExchangeSettings
 from tests.simulation import until
 from tests.wire_server import WireServer
 

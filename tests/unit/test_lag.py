@@ -10,7 +10,7 @@ from collection import clock
 from collection.clients.ccxt_client import CCXTClient
 from collection.data_collectors.lag import LAG, SETTLING, WINDOW, Lag, lag_key, percentile, skew_key
 from collection.records import Trade
-from collection.settings import ExchangeSettings
+from collection.setting_groups import ExchangeSettings
 from collection.storage import MemoryStorage
 from tests.conftest import trade
 

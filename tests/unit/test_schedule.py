@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,7 +16,7 @@ FEEDS = '[[feeds]]\nname = "{0}"\ntype = "cex_trades"\nexchange = "binance"\nmar
 
 
 def test_each_polled_collector_has_one_entry_and_all_streams_have_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    from beat_schedule.schedule import RETENTION, SUPERVISE, build_schedule
+    from beat_schedule.schedule import RETENTION, SUPERVISE, UPDATE_QUOTES, build_schedule
     from workers.repair_times import entry_name
 
     Path("feeds.toml").write_text("\n".join(FEEDS.format(market) for market in ("A/B", "C/D")))
@@ -24,7 +25,7 @@ def test_each_polled_collector_has_one_entry_and_all_streams_have_one(monkeypatc
     current.cache_clear()
     schedule = build_schedule()
     keys = ["trades:binance:A/B", "trades:binance:C/D"]
-    assert list(schedule) == [*keys, SUPERVISE, *map(entry_name, keys), RETENTION]
+    assert list(schedule) == [*keys, SUPERVISE, *map(entry_name, keys), UPDATE_QUOTES, RETENTION]
     assert schedule[SUPERVISE]["args"] == [[]]
     entry = schedule["trades:binance:A/B"]
     assert (entry["task"], entry["schedule"], entry["args"]) == ("workers.tasks.poll", 7.0, ["trades:binance:A/B"])
@@ -33,10 +34,13 @@ def test_each_polled_collector_has_one_entry_and_all_streams_have_one(monkeypatc
     monkeypatch.setenv("COLLECTION_EXCHANGES__BINANCE__TRANSPORT", "stream")
     current.cache_clear()
     schedule = build_schedule()
-    assert list(schedule) == [SUPERVISE, *map(entry_name, keys), RETENTION]
+    assert list(schedule) == [SUPERVISE, *map(entry_name, keys), UPDATE_QUOTES, RETENTION]
     entry = schedule[entry_name(keys[0])]
     assert (entry["task"], entry["schedule"], entry["args"]) == ("workers.tasks.repair", 600.0, keys[:1])
     assert schedule[SUPERVISE]["args"] == [["trades:binance:A/B", "trades:binance:C/D"]]
+    entry = schedule[UPDATE_QUOTES]
+    assert (entry["task"], entry["schedule"]) == ("workers.tasks.update_quotes", 1.0)
+    assert entry["args"] == [tomllib.loads(Path("feeds.toml").read_text())["feeds"]]
 
 
 def test_one_of_thirty_six_repairs_is_thorough_and_not_that_of_all_series_at_once() -> None:

@@ -18,7 +18,7 @@ from collection.clients.digits import plain
 from collection.clients.wire import Trades
 from collection.clients.wires import WIRES
 from collection.records import Trade
-from collection.settings import ExchangeSettings
+from collection.setting_groups import ExchangeSettings
 from tests.wire_messages import DIALECTS, MARKET, RECEIVED, Row, lines, made, rows
 
 ANY_EXCHANGE = st.sampled_from(sorted(WIRES))

@@ -1,0 +1,94 @@
+"""Following quotes as they are published."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator
+from typing import Any
+
+import msgspec
+
+from collection import clock
+from collection.backoff import Backoff
+from collection.errors import StorageUnavailable
+from collection.quotes.redis_publisher import LAST, STREAM, decode
+from collection.records import Quote
+from collection.storage.redis_server import connect, server_errors
+
+log = logging.getLogger(__name__)
+
+SILENCE = 30.0
+"""Seconds without a quote of a feed after which it counts as missing: three heartbeats, as they are by default."""
+BLOCK = 1_000
+"""Milliseconds that one call waits for quotes."""
+
+
+async def follow(url: str, names: Iterable[str] = (), silence: float = SILENCE) -> AsyncIterator[Quote]:
+    """Yield the last quote of each feed, then each one that is published, in order, none of a feed twice.
+
+    `names` are the feeds, by default all. A feed of which nothing was heard for `silence` seconds, whatever the cause,
+    is told once as a quote that is missing. What is published while Redis can't be reached comes afterwards, as long as
+    the stream has it.
+    """
+    heard = _Heard(names, silence)
+    backoff = Backoff()
+    position = ""
+    client = connect(url)
+    try:
+        while True:
+            try:
+                lines, position = await asyncio.to_thread(_read, client, position)
+                backoff.reset()
+            except StorageUnavailable as error:
+                wait = backoff.next()
+                log.warning("quotes: %s; next try in %.1f s", error, wait)
+                lines = []
+                await asyncio.sleep(wait)
+            for quote in (*heard.new(lines), *heard.silent()):
+                yield quote
+    finally:
+        client.close()
+
+
+def _read(client: Any, position: str) -> tuple[list[bytes], str]:
+    """Return what comes after a position in the stream, at first the last quote of each feed, and the next position."""
+    with server_errors():
+        if not position:
+            newest = client.xrevrange(STREAM, count=1)
+            return list(client.hgetall(LAST).values()), newest[0][0].decode() if newest else "0-0"
+        answer = client.xread({STREAM: position}, count=1_000, block=BLOCK)
+    entries = answer[0][1] if answer else []
+    return [fields.get(b"quote", b"") for _, fields in entries], entries[-1][0].decode() if entries else position
+
+
+class _Heard:
+    """What was heard of each feed, and when."""
+
+    def __init__(self, names: Iterable[str], silence: float) -> None:
+        self._names = frozenset(names)
+        self._silence = silence
+        self._last: dict[str, int] = {}
+        self._until = dict.fromkeys(self._names, time.monotonic() + silence)
+
+    def new(self, lines: Iterable[bytes]) -> Iterator[Quote]:
+        for line in lines:
+            try:
+                quote = decode(line)
+            except msgspec.MsgspecError as error:
+                log.warning("quotes: what is no quote is passed over: %s", error)
+                continue
+            age = (clock.now() - quote.at) / 1000
+            if (self._names and quote.name not in self._names) or quote.at <= self._last.get(quote.name, -1):
+                continue
+            self._last[quote.name] = quote.at
+            self._until[quote.name] = time.monotonic() + self._silence - max(age, 0.0)
+            if age < self._silence:
+                yield quote
+
+    def silent(self) -> Iterator[Quote]:
+        now = time.monotonic()
+        for name in [name for name, until in self._until.items() if until <= now]:
+            del self._until[name]
+            yield Quote.missing(name, clock.now(), f"nothing was heard of it for {self._silence:g} s")
