@@ -1,0 +1,131 @@
+"""Quotes by real workers: one source's collector is killed, its quotes go stale, composites go on, and all recover."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from collection import clock
+from collection.loading import load_feeds
+from collection.quotes import follow
+from collection.records import Quote, quote_key
+from collection.settings import current
+from collection.simulator import Simulator
+from collection.storage import RedisStorage
+from collection.storage.redis_server import connect
+from tests.conftest import ROOT
+from tests.end_to_end.conftest import free_port
+from tests.end_to_end.nodes import Nodes
+from tests.simulation import until
+from workers.assignments import Assignments
+
+EXCHANGES = ("binance", "kraken", "okx")
+LIMIT = 3.0
+FEEDS = "".join(
+    f'[[feeds]]\nname = "{exchange}"\ntype = "cex_trades"\nexchange = "{exchange}"\nmarket = "AAA/USDT"\n'
+    f'window = "25s"\nstale_after = "{LIMIT:g}s"\n\n'
+    for exchange in EXCHANGES
+) + "".join(
+    f'[[feeds]]\nname = "{kind}"\ntype = "{kind}"\nfeeds = ["kraken", "binance", "okx"]\n\n'
+    for kind in ("median", "weighted", "fallback")
+)
+
+
+@contextlib.asynccontextmanager
+async def following(url: str) -> AsyncIterator[list[Quote]]:
+    """All quotes as they are published, in a list that grows."""
+    heard: list[Quote] = []
+
+    async def listen() -> None:
+        async for quote in follow(url):
+            heard.append(quote)
+
+    task = asyncio.create_task(listen())
+    yield heard
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+@pytest.fixture
+def quoting(nodes: Nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Nodes:
+    """Nodes with a simulated exchange for each protocol; this process has the same settings."""
+    exchanges = {}
+    for exchange in EXCHANGES:
+        port = free_port()
+        urls = Simulator(markets=["AAA/USDT"], port=port, protocol=exchange).urls()
+        exchanges[exchange] = {"urls": urls, "transport": "stream"}
+        simulator = ["--market", "AAA/USDT", "--rate", "20", "--protocol", exchange, "--port", str(port)]
+        nodes.simulator(*simulator)
+    nodes.variables["COLLECTION_EXCHANGES"] = json.dumps(exchanges)
+    nodes.variables["COLLECTION_QUOTES__HEARTBEAT"] = "2s"
+    for name, value in nodes.variables.items():
+        monkeypatch.setenv(name, value)
+    current.cache_clear()
+    (tmp_path / "feeds.toml").write_text(FEEDS)
+    return nodes
+
+
+async def test_a_dead_collectors_quotes_are_stale_and_composites_degraded_until_it_is_back(
+    quoting: Nodes, redis_url: str, store: RedisStorage, tmp_path: Path
+) -> None:
+    quoting.worker()
+    quoting.beat()
+    workers = {name: quoting.streams(name, 1) for name in ("s1", "s2", "s3")}  # each has room for one stream
+    with (tmp_path / "loop").open("wb") as out:
+        loop = subprocess.Popen([sys.executable, ROOT / "examples" / "quoting_loop.py", "kraken", "median"], stdout=out)
+    try:
+        async with following(redis_url) as heard:
+
+            def latest() -> dict[str, Quote]:
+                return {quote.name: quote for quote in heard}
+
+            def statuses() -> dict[str, str]:
+                return {name: quote.status for name, quote in latest().items()}
+
+            all_ok = dict.fromkeys([*EXCHANGES, "median", "weighted", "fallback"], "ok")
+            await until(lambda: statuses() == all_ok, 90)
+
+            with connect(redis_url) as client:
+                node = Assignments(client).view().leases["trades:kraken:AAA/USDT"].node
+            killed = clock.now()
+            workers[node.partition("@")[0]].kill("SIGKILL")
+            await until(lambda: statuses()["kraken"] == "stale", 15)
+            stale = latest()["kraken"]
+            assert LIMIT * 1000 < stale.at - (stale.timestamp or 0) < LIMIT * 1000 + 1_500
+            assert clock.now() - killed < LIMIT * 1000 + 4_000
+            assert stale.reason.startswith("newest datum ")
+            await until(lambda: {statuses()[name] for name in ("median", "weighted", "fallback")} == {"degraded"}, 5)
+            assert (statuses()["binance"], statuses()["okx"]) == ("ok", "ok")
+            assert latest()["median"].sources == latest()["weighted"].sources == 2
+            assert latest()["fallback"].price == latest()["binance"].price
+            assert latest()["median"].reason.startswith("kraken: stale: newest datum ")
+
+            quoting.streams("s4", 1)
+            await until(lambda: statuses() == all_ok, 60)
+            assert latest()["median"].sources == 3
+            dead = [quote for quote in heard if quote.name in ("kraken", "median") and quote.at > killed]
+            assert {quote.status for quote in dead if quote.name == "median"} <= {"ok", "degraded"}
+
+        await until(lambda: b"withdrawn, stale: newest datum" in (tmp_path / "loop").read_bytes(), 5)
+        last = (tmp_path / "loop").read_text().splitlines()[-1]
+        assert " ok" in last, last
+    finally:
+        loop.terminate()
+        loop.wait(10)
+
+    by_name = {feed.name: feed for feed in load_feeds(tmp_path / "feeds.toml")}
+    for name, feed in by_name.items():  # what was quoted is what is computed now of what had been received by then
+        stored = [Quote.of(value) for _, value in store.fetch(quote_key(name))][-20:]
+        assert {quote.at for quote in heard if quote.name == name and quote.at >= stored[0].at} <= {
+            q.at for q in stored
+        }
+        again = [feed.quote(store, quote.at) for quote in stored]
+        assert [(quote.price, quote.count) for quote in again] == [(quote.price, quote.count) for quote in stored]
