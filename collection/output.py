@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from collection.bars import Bar
-from collection.records import Trade
+from collection.records import Quote, Trade
 from collection.storage import SeriesInfo
 
 Format = Literal["table", "json", "csv"]
@@ -117,6 +117,6 @@ def cells(values: Sequence[tuple[int, Any]]) -> tuple[list[str], Iterable[list[A
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, dict | list | bytes):
+    if isinstance(value, dict | list | bytes | Quote):
         return msgspec.json.encode(value, enc_hook=str).decode()
     return f"{value:f}" if isinstance(value, Decimal) else value

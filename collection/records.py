@@ -81,19 +81,14 @@ class Quote(msgspec.Struct, frozen=True, kw_only=True):
         """Return a quote without a price."""
         return cls(name=name, at=at, status="missing", reason=reason)
 
-    def stored(self) -> dict[str, Any]:
-        """Return it as a value that storages keep, under `quote_key(name)` at `at`."""
-        return msgspec.structs.asdict(self)
 
-    @classmethod
-    def of(cls, value: dict[str, Any]) -> Self:
-        """Read what `stored` made."""
-        return cls(**value)
+QUOTES = "quotes"
+"""The kind of these series: what stands before the first colon of their keys."""
 
 
 def quote_key(name: str) -> str:
     """Name the series of the quotes of a feed: `quotes:BTC-USD`."""
-    return f"quotes:{name}"
+    return f"{QUOTES}:{name}"
 
 
 def series_key(kind: str, exchange: str, market: str) -> str:

@@ -32,7 +32,7 @@ def _rows(model: type[BaseModel], path: tuple[str, ...]) -> Iterator[tuple[tuple
                 given = shortly(getattr(field.default, part[-1])) if isinstance(field.default, Kinds) else default
                 yield part, given, meaning or field.description or ""
         else:
-            default = shortly(field.default) if _is_duration(field) else field.default
+            default = shortly(field.default) if _is_duration(field) and not field.is_required() else field.default
             yield (*path, name), default, f"{field.description or ''}{_choices(field)}"
 
 

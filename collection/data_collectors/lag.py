@@ -19,7 +19,7 @@ from zlib import crc32
 
 from collection import clock
 from collection.clients import CEXClient
-from collection.records import Trade
+from collection.records import QUOTES, Trade
 from collection.storage import DataCollectionStorage
 
 WINDOW = 10_000
@@ -45,8 +45,8 @@ def skew_key(other: str, host: str = _HOST) -> str:
 
 
 def is_beside(key: str) -> bool:
-    """Whether a series tells of another one or of clocks: none that was collected."""
-    return key.partition(":")[0] in (LAG, SKEW)
+    """Whether a series tells of others or of clocks: none that was collected."""
+    return key.partition(":")[0] in (LAG, SKEW, QUOTES)
 
 
 def percentile(numbers: Sequence[int], percent: int) -> int:

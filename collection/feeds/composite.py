@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+import msgspec
 from pydantic import PrivateAttr
 
 from collection.data_collectors import DataSourceCollector
@@ -88,7 +89,7 @@ class CompositeFeed(PriceFeed):
             quote = moment.quote(feed)
             old = quote.status != "missing" and self.stale_reason(moment.at, quote.timestamp or 0)
             if old and quote.status != "stale":
-                quote = Quote.of({**quote.stored(), "status": "stale", "reason": old})
+                quote = msgspec.structs.replace(quote, status="stale", reason=old)
             said = f"{quote.status}: {quote.reason}" if quote.status != "ok" else ""
             left_out = said if quote.price is None else ""
             parts.append(Part(feed, quote, left_out=left_out, note="" if left_out else said))

@@ -96,10 +96,10 @@ class Updater:
         """Store a quote, or that there is none as it can't be kept."""
         self._quoted[quote.name] = time.monotonic()
         try:
-            self._storage.store(quote_key(quote.name), quote.stored(), quote.at)
+            self._storage.store(quote_key(quote.name), quote, quote.at)
         except RecordRefused as error:
             quote = Quote.missing(quote.name, quote.at, f"it can't be stored: {error}")
-            self._storage.store(quote_key(quote.name), quote.stored(), quote.at)
+            self._storage.store(quote_key(quote.name), quote, quote.at)
         return quote
 
     def _is_durable(self, quote: Quote) -> bool:

@@ -5,7 +5,8 @@
 | `int`, `float` (finite, exact as a 64-bit float)  | number series | `float`                |
 | `Trade`                                           | record log    | an equal `Trade`       |
 | `str`, `bytes`, `bool`, `None`, `Decimal`, `list`,| record log    | the same value, tuples |
-| `tuple`, `dict` with text keys, nested at will    |               | as lists               |
+| `tuple`, `dict` with text keys, `Quote`, nested at|               | as lists               |
+| will                                              |               |                        |
 
 A number stored again at the same time replaces the first. A record stored again changes nothing. All values of
 one series are of one of the three types `number`, `trade` and `value`.
@@ -22,7 +23,7 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 from collection.errors import RecordRefused
-from collection.records import Trade
+from collection.records import Quote, Status, Trade
 from collection.storage.bulk import bulk
 
 SeriesType = Literal["number", "trade", "value"]
@@ -40,6 +41,7 @@ _IDS = 2**64
 _TRADE: SeriesType = "trade"
 _E = ord("E")
 _DECIMAL = 1
+_QUOTE = 2
 
 
 Entry = tuple[int, int, bytes]
@@ -57,11 +59,16 @@ Price and amount come first, so that `append.lua` finds them without reading the
 def _read_extension(code: int, data: memoryview) -> Any:
     if code == _DECIMAL:
         return Decimal(bytes(data).decode())
+    if code == _QUOTE:
+        return Quote(**dict(zip(Quote.__struct_fields__, _decode_quote(data), strict=True)))
     raise RecordRefused("unknown_extension", f"msgpack extension {code}")
 
 
+_QuoteRow = tuple[str, int, Decimal | None, int | None, int, int, float | None, Decimal | None, Status, str]
+"""The fields of a quote in their order."""
 _encode = msgspec.msgpack.Encoder(order="deterministic").encode
 _decode_trades = msgspec.msgpack.Decoder(list[_TradeRow]).decode
+_decode_quote = msgspec.msgpack.Decoder(_QuoteRow).decode
 _decode_values = msgspec.msgpack.Decoder(list[Any], ext_hook=_read_extension).decode
 _SIDE: dict[bool | None, Literal["buy", "sell"] | None] = {True: "buy", False: "sell", None: None}
 _BUY = {side: buy for buy, side in _SIDE.items()}
@@ -171,6 +178,12 @@ def _plain(value: Any, path: str, depth: int) -> Any:
         if wrong := [name for name in value if not isinstance(name, str)]:
             raise RecordRefused("bad_type", f"{_line(path)} has the key {_shown(wrong[0])}: keys are text")
         return {name: _plain(part, f"{path}.{name}", depth + 1) for name, part in value.items()}
+    if isinstance(value, Quote):
+        if value.dispersion is not None and not math.isfinite(value.dispersion):
+            raise RecordRefused("bad_number", f"{_line(path)}.dispersion is {value.dispersion!r}")
+        row = _encode(msgspec.structs.astuple(value))
+        _decode_quote(row)  # raises where a field is of another type
+        return msgspec.msgpack.Ext(_QUOTE, row)
     raise RecordRefused("bad_type", f"{_line(path)} is of type {type(value).__name__}, which can't be stored")
 
 

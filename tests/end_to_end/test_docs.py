@@ -51,7 +51,7 @@ def commands() -> list[str]:
 # What starts and goes on is started and watched here; the others run to their end below.
 STAYING = {
     "celery -A workers worker -Q streams -c 500 -l info": "ready.",
-    "celery -A workers worker -Q polls,control,backfill -l info": "ready.",
+    "celery -A workers worker -Q polls,control,backfill,quotes -l info": "ready.",
     "celery -A beat_schedule beat -l info": "this one sends",
     "celery -A workers flower": "Visit me at http",
     "collection simulate --market BTC/USDT --market ETH/USDT --rate 50 --port 8099": "at http://127.0.0.1:8099",
@@ -60,7 +60,7 @@ STAYING = {
 }
 # What the others print after some seconds of the simulation: a pattern for each.
 ENDING = {
-    "collection series": r"(.*\n){6}",  # a header and five
+    "collection series": r"(.*\n)(quotes:.*\n){5}(trades:.*\n){5}",
     "collection query trades:binance:BTC/USDT --last 5": r"(.*\n){6}",
     "collection bars trades:binance:BTC/USDT --width 1s --last 5": r"time \(UTC\).*\n(.*\n){5}",
     "collection bars trades:binance:BTC/USDT --width 5m --last 20": r"time \(UTC\).*\n(.*\n){1,2}",

@@ -72,7 +72,7 @@ def store_trades(storage: DataCollectionStorage, number: int) -> None:
 
 
 def quotes_of(storage: DataCollectionStorage, name: str) -> list[Quote]:
-    return [Quote.of(value) for _, value in storage.fetch(quote_key(name))]
+    return [value for _, value in storage.fetch(quote_key(name))]
 
 
 def test_what_is_stored_equals_what_is_computed_anew_and_is_all_that_was_published(

@@ -9,12 +9,13 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from collection.errors import RecordRefused
-from collection.records import Trade
+from collection.records import Quote, Trade
 from collection.storage import Covers, DataCollectionStorage, Interval
 from tests.conftest import trade
 from tests.properties.conftest import PATIENCE, Again
@@ -301,3 +302,39 @@ def refuses(storage: DataCollectionStorage, batch: list[tuple[Any, Any]], reason
     assert reason in ("", refused.value.reason)
     assert message.isprintable()
     assert len(message) < 250
+
+
+QUOTE = Quote(name="BTC-USD", at=NOON, status="ok", price=Decimal("1.50"), timestamp=NOON - 7, count=3, sources=2)
+BAD_QUOTES: dict[str, dict[str, Any]] = {
+    "status_wrong": {"status": "good"},
+    "price_object": {"price": object()},
+    "price_float_text": {"price": "one"},
+    "count_text": {"count": "3"},
+    "volume_list": {"volume": [1]},
+    "dispersion_nan": {"dispersion": math.nan},
+    "dispersion_infinite": {"dispersion": math.inf},
+    "timestamp_float": {"timestamp": 1.5},
+    "name_none": {"name": None},
+    "reason_surrogate": {"reason": "\ud800"},
+}
+
+
+@pytest.mark.parametrize("fields", BAD_QUOTES.values(), ids=BAD_QUOTES)
+def test_a_quote_that_cannot_be_one_is_refused(place: Place, fields: dict[str, Any]) -> None:
+    with place.fresh() as storage:
+        refuses(storage, [(NOON, QUOTE), (NOON, msgspec.structs.replace(QUOTE, **fields))])
+        assert storage.series() == []
+
+
+def test_quotes_come_back_with_every_digit_alone_and_within_others(place: Place) -> None:
+    quotes = [
+        QUOTE,
+        msgspec.structs.replace(QUOTE, price=Decimal("-0E-40"), volume=Decimal("1E+30"), dispersion=5e-324, reason="☃"),
+        Quote.missing("x", NOON, "no trade in the last 5m"),
+    ]
+    with place.fresh() as storage:
+        storage.store_batch(KEY, [*((NOON + place, quote) for place, quote in enumerate(quotes)), (NOON + 9, quotes)])
+        storage.flush()
+        assert repr(storage.fetch(KEY)) == repr(
+            [*((NOON + place, quote) for place, quote in enumerate(quotes)), (NOON + 9, quotes)]
+        )

@@ -296,9 +296,9 @@ def test_a_quote_is_stored_and_read_back() -> None:
     storage = MemoryStorage()
     [feed] = make({"name": "x"}).values()
     quote = feed.quote(trades((0, "1", "1"), (1, "3", "0.5")), T + 50)
-    storage.store(quote_key(quote.name), quote.stored(), quote.at)
+    storage.store(quote_key(quote.name), quote, quote.at)
     [(at, value)] = storage.fetch("quotes:x")
-    assert (at, Quote.of(value)) == (T + 50, quote)
+    assert (at, value) == (T + 50, quote)
 
 
 def problems(*tables: dict[str, Any]) -> list[str]:
