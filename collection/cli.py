@@ -22,6 +22,7 @@ from collection.errors import CollectionError, ConfigurationError
 from collection.loading import load_feeds, unique_collectors
 from collection.local import REAL, claim, opened_storage
 from collection.output import err, out, tell
+from collection.quotes import Updater, open_publisher
 from collection.retention import check_start, check_starts
 from collection.settings import current
 from collection.settings_table import settings_table
@@ -76,16 +77,26 @@ def check(feeds: FeedsArgument) -> None:
 
 @app.command(epilog="Example:  collection run feeds.toml")
 def run(feeds: FeedsArgument) -> None:
-    """Collect in this one process, without Celery, until stopped."""
+    """Collect and quote in this one process, without Celery, until stopped."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     factory = CollectorFactory(current())
-    collectors = unique_collectors(load_feeds(feeds, factory))
+    read = load_feeds(feeds, factory)
+    collectors, quotes = unique_collectors(read), current().quotes
     with opened_storage(current(), tell, create=True) as storage:
         keys = [collector.id for collector in collectors]
         check_starts(storage, keys, current().start, current().retention.model_dump(), time.time())
         claim(storage, dict.fromkeys(keys, REAL))
+        publisher = open_publisher(current().storage(), quotes.deviation, quotes.heartbeat)
+        updater = Updater(read, storage, publisher, interval=quotes.interval, delay=quotes.delay)
+
+        async def work() -> None:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(DataCollector(collectors, storage).run())
+                group.create_task(updater.run())
+
         tell(f"{len(collectors)} collectors run; Ctrl-C stops them")
-        asyncio.run(_until_stopped(DataCollector(collectors, storage).run, factory.clients.close))
+        asyncio.run(_until_stopped(work, factory.clients.close))
+        publisher.close()
 
 
 @app.command(epilog="Example:  collection settings > settings.md")

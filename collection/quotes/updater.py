@@ -114,6 +114,8 @@ class Updater:
     def _overdue(self, names: Iterable[str], at: int) -> list[Quote]:
         now = time.monotonic()
         since = {name: now - self._quoted.setdefault(name, now) for name in names}
+        for name in since:
+            self._storage.count(quote_key(name), "quote:late")
         return [
             Quote.missing(name, at, f"not done for {seconds:.0f} s")
             for name, seconds in since.items()

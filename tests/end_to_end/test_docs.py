@@ -12,11 +12,15 @@ import subprocess
 import sys
 import tomllib
 import urllib.request
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
+from collection import clock
 from collection.loading import load_feeds
+from collection.quotes import RedisPublisher
+from collection.records import Quote
 from collection.settings_table import settings_table
 from collection.simulator import Simulator
 from collection.simulator.faults import FAULTS
@@ -60,7 +64,7 @@ STAYING = {
 }
 # What the others print after some seconds of the simulation: a pattern for each.
 ENDING = {
-    "collection series": r"(.*\n)(quotes:.*\n){5}(trades:.*\n){5}",
+    "collection series": r"(.*\n){6}",  # a header and five
     "collection query trades:binance:BTC/USDT --last 5": r"(.*\n){6}",
     "collection bars trades:binance:BTC/USDT --width 1s --last 5": r"time \(UTC\).*\n(.*\n){5}",
     "collection bars trades:binance:BTC/USDT --width 5m --last 20": r"time \(UTC\).*\n(.*\n){1,2}",
@@ -87,6 +91,7 @@ ELSEWHERE = {
     "collection query ticker:toyex:BTC/USD": "in test_plugins.py",
     "collection up feeds.toml": "below, with binance simulated",
     "collection status": "in test_streams.py, while streams run",
+    "python examples/quoting_loop.py BTC-USD": "in test_quotes.py, while quotes are published",
     "collection backfill trades:binance:BTC/USDT --start 2026-01-01 --end 2026-01-08": "in test_backfill.py",
     "collection backfill trades:binance:BTC/USDT --start 2026-01-01 --detach": "in test_backfill.py",
     "collection backfill trades:binance:BTC/USDT --cancel": "in test_backfill.py",
@@ -185,10 +190,22 @@ def test_python_snippets_run(redis_url: str, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_the_quotes_of_the_docs_are_computed(redis_url: str, capsys: pytest.CaptureFixture[str]) -> None:
-    [block] = [block for page, block in blocks("py") if page == "quotes.md"]
+    computed, _ = [block for page, block in blocks("py") if page == "quotes.md"]
     Path("feeds.toml").write_text(next(block for page, block in blocks("toml") if page == "quotes.md"))
-    exec(compile(block.replace("redis://localhost", redis_url), "quotes.md", "exec"), {})
+    exec(compile(computed.replace("redis://localhost", redis_url), "quotes.md", "exec"), {})
     assert "status='missing'" in capsys.readouterr().out  # of an empty storage no number is made
+
+
+def test_the_quotes_of_the_docs_are_followed(redis_url: str) -> None:
+    _, followed = [block for page, block in blocks("py") if page == "quotes.md"]
+    publisher = RedisPublisher(redis_url)
+    publisher.publish([Quote(name="BTC-USD", at=clock.now(), price=Decimal("64000.10"), status="ok")])
+    publisher.close()
+    program = [sys.executable, "-uc", followed.replace("redis://localhost", redis_url)]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "64000.10 ok \n"
+        process.kill()
 
 
 def test_toml_snippets_are_what_is_read() -> None:
