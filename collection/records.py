@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from decimal import Decimal
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import msgspec
 

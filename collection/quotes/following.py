@@ -23,6 +23,7 @@ SILENCE = 30.0
 """Seconds without a quote of a feed after which it counts as missing: three heartbeats, as they are by default."""
 BLOCK = 1_000
 """Milliseconds that one call waits for quotes."""
+_SNAPSHOT = "return {redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1), redis.call('HVALS', KEYS[2])}"
 
 
 async def follow(url: str, names: Iterable[str] = (), silence: float = SILENCE) -> AsyncIterator[Quote]:
@@ -56,8 +57,8 @@ def _read(client: Any, position: str) -> tuple[list[bytes], str]:
     """Return what comes after a position in the stream, at first the last quote of each feed, and the next position."""
     with server_errors():
         if not position:
-            newest = client.xrevrange(STREAM, count=1)
-            return list(client.hgetall(LAST).values()), newest[0][0].decode() if newest else "0-0"
+            newest, last = client.eval(_SNAPSHOT, 2, STREAM, LAST)
+            return last, newest[0][0].decode() if newest else "0-0"
         answer = client.xread({STREAM: position}, count=1_000, block=BLOCK)
     entries = answer[0][1] if answer else []
     return [fields.get(b"quote", b"") for _, fields in entries], entries[-1][0].decode() if entries else position
@@ -69,7 +70,6 @@ class _Heard:
     def __init__(self, names: Iterable[str], silence: float) -> None:
         self._names = frozenset(names)
         self._silence = silence
-        self._last: dict[str, int] = {}
         self._until = dict.fromkeys(self._names, time.monotonic() + silence)
 
     def new(self, lines: Iterable[bytes]) -> Iterator[Quote]:
@@ -79,10 +79,9 @@ class _Heard:
             except msgspec.MsgspecError as error:
                 log.warning("quotes: what is no quote is passed over: %s", error)
                 continue
-            age = (clock.now() - quote.at) / 1000
-            if (self._names and quote.name not in self._names) or quote.at <= self._last.get(quote.name, -1):
+            if self._names and quote.name not in self._names:
                 continue
-            self._last[quote.name] = quote.at
+            age = (clock.now() - quote.at) / 1000
             self._until[quote.name] = time.monotonic() + self._silence - max(age, 0.0)
             if age < self._silence:
                 yield quote

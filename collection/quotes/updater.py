@@ -57,13 +57,13 @@ class Updater:
         self._feeder = Feeder(self._feeds, storage)
         self._quoted: dict[str, float] = {}
 
-    def update(self) -> Round:
-        """Do one round. Blocks, but for no slow feed longer than a second.
+    def update(self, at: int | None = None) -> Round:
+        """Do one round, as of `at` (Unix milliseconds). Blocks, but for no slow feed longer than a second.
 
         Raises:
             StorageUnavailable: Quotes could not be stored or published.
         """
-        at = clock.now() - self._delay
+        at = clock.now() - self._delay if at is None else at
         published: list[Quote] = []
         left = {feed.name: None for feed in self._feeds}
         for quotes in self._feeder.as_completed(at):

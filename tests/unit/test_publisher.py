@@ -30,6 +30,8 @@ def quote(seconds: float, price: str | None, status: Status = "ok", name: str = 
         (quote(1, None, "missing"), True),
         (quote(0, "200"), False),  # it is not newer
         (quote(-1, "200", "stale"), False),
+        (quote(-10, "200"), False),
+        (quote(-10.001, "100"), True),  # the last one was of the future
         (quote(0, "100", name="y"), True),
     ],
 )
