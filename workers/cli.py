@@ -15,6 +15,7 @@ from collection import (  # noqa: F401  their commands are those of `app` as wel
     cli_plot,
     cli_plugins,
     cli_series,
+    clock,
 )
 from collection.cli import (
     FaultsOption,
@@ -30,6 +31,7 @@ from collection.cli import (
 from collection.errors import ConfigurationError
 from collection.loading import load_data_source_collectors
 from collection.output import out, tell
+from collection.quotes.redis_publisher import last_published
 from collection.settings import current
 from collection.simulator import parse_faults
 from collection.storage.redis_server import connect
@@ -38,7 +40,7 @@ from workers import backfill_command  # noqa: F401  as above
 from workers.assignments import Assignments
 from workers.backfills import Backfills, in_days
 from workers.plan import Simulation, make_plan
-from workers.status import streams_table, workers_table
+from workers.status import quotes_line, streams_table, workers_table
 from workers.up import run_up
 
 
@@ -72,18 +74,21 @@ def up(
 
 @app.command(epilog="Example:  collection status")
 def status() -> None:
-    """Show which worker runs which stream, and what keeps the others from running."""
+    """Show which worker runs which stream, what keeps the others from running, and whether feeds are quoted."""
     feeds = current().feeds
     collectors = load_data_source_collectors(feeds) if feeds.exists() else []
     wanted = [one.id for one in collectors if one.interval is None]
     with closing(connect(current().storage())) as redis:
         view = Assignments(redis).view()
         backfills = Backfills(redis).open()
+        quotes = last_published(redis)
     out.print(workers_table(view))
     out.print()
     out.print(streams_table(view, wanted))
     running = sum(entry.state == "running" for entry in view.leases.values())
     tell(f"{running:,} streams run on {len(view.workers):,} workers; {feeds} wants {len(wanted):,}")
+    if quotes:
+        tell(quotes_line(quotes, clock.now()))
     for key, number in backfills.items():
         tell(f"{key}: {in_days(number)} to be backfilled")
 

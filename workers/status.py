@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from collection.output import moment
+from collection.records import Quote
 from workers.assignments import View
 
 STYLES = {"running": "green", "placed": "cyan", "backing_off": "yellow", "failed": "red", "stopped": "dim"}
@@ -39,3 +40,11 @@ def streams_table(view: View, wanted: Sequence[str]) -> Table:
         state = Text(entry.state.replace("_", " "), style=STYLES.get(entry.state, ""))
         table.add_row(name, state, node, moment(entry.since), Text(entry.note))
     return table
+
+
+def quotes_line(quotes: Sequence[Quote], now: int) -> str:
+    """Say how many feeds are quoted, how, and how long ago the last quote was published; `now` is Unix milliseconds."""
+    statuses = Counter(quote.status for quote in quotes)
+    how = ", ".join(f"{number:,} {status}" for status, number in statuses.most_common())
+    age = (now - max(quote.at for quote in quotes)) / 1000
+    return f"{len(quotes):,} feeds are quoted ({how}), the last of them {age:.1f} s ago"

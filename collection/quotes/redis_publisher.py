@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from importlib.resources import files
 
 import msgspec
+import redis
 
 from collection.quotes.publisher import DEVIATION, HEARTBEAT, Publisher
 from collection.records import Quote, quote_key
@@ -78,6 +79,13 @@ class RedisPublisher(Publisher):
 
     def close(self) -> None:
         self._client.close()
+
+
+def last_published(client: redis.Redis) -> list[Quote]:
+    """Return the last quote of each feed that was ever published."""
+    with server_errors():
+        lines = client.hvals(LAST)
+    return [decode(line) for line in lines]
 
 
 def open_publisher(url: str, deviation: float = DEVIATION, heartbeat: float = HEARTBEAT) -> Publisher:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -23,6 +24,7 @@ from collection.storage.redis_server import connect
 from tests.conftest import ROOT
 from tests.end_to_end.conftest import free_port
 from tests.end_to_end.nodes import Nodes
+from tests.end_to_end.test_commands import collection
 from tests.simulation import until
 from workers.assignments import Assignments
 
@@ -114,6 +116,8 @@ async def test_a_dead_collectors_quotes_are_stale_and_composites_degraded_until_
             dead = [quote for quote in heard if quote.name in ("kraken", "median") and quote.at > killed]
             assert {quote.status for quote in dead if quote.name == "median"} <= {"ok", "degraded"}
 
+        status = collection("status").stderr
+        assert re.search(r"6 feeds are quoted \(6 ok\), the last of them \d+\.\d s ago", status), status
         await until(lambda: b"withdrawn, stale: newest datum" in (tmp_path / "loop").read_bytes(), 5)
         last = (tmp_path / "loop").read_text().splitlines()[-1]
         assert " ok" in last, last
