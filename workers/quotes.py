@@ -33,6 +33,7 @@ def _updater(tables: list[dict[str, Any]]) -> Updater:
     """Return the one that has the windows of these feeds in memory; those of other feeds are let go."""
     if not _updaters or _updaters[0][0] != tables:
         feeds = build_feeds(tables, runtime.factory)
-        made = Updater(feeds, runtime.storage, runtime.publisher, delay=current().quotes.delay)
+        quotes = current().quotes
+        made = Updater(feeds, runtime.storage, runtime.publisher, interval=quotes.interval, delay=quotes.delay)
         _updaters[:] = [(tables, made)]
     return _updaters[0][1]

@@ -10,10 +10,10 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-PATIENCE = 0.1
-"""Seconds without any job done after which another thread begins with the next one."""
-LIMIT = 1.0
-"""Seconds that a job may take; longer than this it is waited for no more."""
+LIMIT = 0.5
+"""Seconds that a job may take by default; longer than this it is waited for no more."""
+PATIENCE = 0.2
+"""The part of it without any job done after which another thread begins with the next one."""
 AT_ONCE = 4
 """Threads that may work at once, beside those whose jobs are over their limit."""
 
@@ -21,11 +21,11 @@ AT_ONCE = 4
 class Crew(Generic[T]):
     """Usually one thread does all jobs, which costs least. What a job waits for delays no other job."""
 
-    def __init__(self, patience: float = PATIENCE, limit: float = LIMIT) -> None:
+    def __init__(self, limit: float = LIMIT) -> None:
         self.limit = limit
         self.slow: set[str] = set()
-        """Jobs that took longer than `patience` when they were done last: better begun after the others."""
-        self._patience = patience
+        """Jobs that had another thread begin when they were done last: better begun after the others."""
+        self._patience = limit * PATIENCE
         self._begun: dict[str, float] = {}
 
     @property

@@ -8,7 +8,7 @@ from graphlib import TopologicalSorter
 from typing import TYPE_CHECKING
 
 from collection import clock
-from collection.quotes.crew import Crew
+from collection.quotes.crew import LIMIT, Crew
 from collection.quotes.once import FOREVER
 from collection.quotes.windows import KeptMoment, Windows
 from collection.records import Quote
@@ -24,13 +24,15 @@ class Feeder:
     Its quotes equal those of `feed.quote(storage, at)`. Windows are kept in memory, each record is decoded once, and a
     round reads on: three round trips to Redis, however many feeds and series, and one more for each append to an older
     day. The first round reads each window, which takes some for each. One round at a time.
+
+    `limit` is for `as_completed`: the seconds that a feed may take.
     """
 
-    def __init__(self, feeds: Sequence[PriceFeed], storage: DataCollectionStorage) -> None:
+    def __init__(self, feeds: Sequence[PriceFeed], storage: DataCollectionStorage, limit: float = LIMIT) -> None:
         self.feeds = feeds
         self._storage = storage
         self._windows = Windows()
-        self._crew: Crew[Quote] = Crew()
+        self._crew: Crew[Quote] = Crew(limit)
         named = {feed.name: feed for feed in feeds}
         parts = {feed.name: [name for _, name in feed.references() if name in named] for feed in feeds}
         self._parts_first = {name: (named[name], parts[name]) for name in TopologicalSorter(parts).static_order()}
@@ -44,7 +46,7 @@ class Feeder:
     def as_completed(self, at: int | None = None) -> Iterator[dict[str, Quote]]:
         """Yield the same quotes as they are done: mostly all at once, else those of slow feeds after the others.
 
-        A feed that takes more than a second is left out, and its quote missing to what is made of it. It is computed
+        A feed that takes longer than its limit is left out, and its quote missing to what is made of it. It is computed
         on, in a thread of its own, so that the window that it reads will be there some round. Never raises.
         """
         moment = self._moment(at, self._crew.limit)

@@ -54,11 +54,11 @@ class Updater:
         self._publisher = publisher or Publisher()
         self._interval = interval
         self._delay = round(delay * 1000)
-        self._feeder = Feeder(self._feeds, storage)
+        self._feeder = Feeder(self._feeds, storage, interval / 2)
         self._quoted: dict[str, float] = {}
 
     def update(self, at: int | None = None) -> Round:
-        """Do one round, as of `at` (Unix milliseconds). Blocks, but for no slow feed longer than a second.
+        """Do one round, as of `at` (Unix milliseconds). Blocks, but for no slow feed longer than half an interval.
 
         Raises:
             StorageUnavailable: Quotes could not be stored or published.
