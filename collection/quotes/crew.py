@@ -37,27 +37,22 @@ class Crew(Generic[T]):
     def run(self, jobs: Mapping[str, Callable[[], T]]) -> Iterator[dict[str, T]]:
         """Do jobs in their order, and yield what they return by name; a job that raises returns nothing.
 
-        All in one go, if none takes long; else what is done whenever nothing was done for a while. What is not done
-        within its limit is not yielded, nor begun again: leave out what is `busy`.
+        All in one go, if that does not take long; else piece by piece. What is not done within its limit is not
+        yielded, but goes on: leave out what is `busy`.
         """
         shift = _Shift(jobs)
-        done: dict[str, T] = {}
         progress = time.monotonic()
         self._join(shift)
         while not shift.over.wait(self._patience):
-            if new := shift.taken():
-                done |= new
-                progress = time.monotonic()
-                continue
-            if done:
+            if done := shift.taken():
                 yield done
-                done = {}
-            if shift.left:
+                progress = time.monotonic()
+            elif shift.left:
                 if sum(seconds < self.limit for seconds in self.busy.values()) < AT_ONCE:
                     self._join(shift)
             elif time.monotonic() - progress > self.limit:
                 return
-        yield done | shift.taken()
+        yield shift.taken()
 
     def _join(self, shift: _Shift[T]) -> None:
         threading.Thread(target=self._work, args=[shift], name="quotes", daemon=True).start()
