@@ -21,7 +21,8 @@ from collection.data_collectors import CollectorFactory
 from collection.errors import ConfigurationError, RetryLater
 from collection.records import Trade
 from collection.retention import drop_expired, kept_since
-from collection.settings import ExchangeSettings, current
+from collection.setting_groups import ExchangeSettings
+from collection.settings import current
 from collection.simulator import Simulator
 from collection.storage import Covers, DataCollectionStorage, Interval, MemoryStorage
 from collection.storage.days import DAY_MS, day_start

@@ -199,7 +199,6 @@ def test_leases_and_turns_are_kept_on_a_cluster(own_cluster: RedisCluster, monke
     monkeypatch.setenv("COLLECTION_STORAGE_URL", own_cluster.url)
     runtime = Runtime()
     for key in KEYS:
-        collector = runtime.factory.build(key, "poll")
-        assert runtime.turn(collector, retry=False) == 0
-        assert runtime.turn(collector, retry=False) is None
+        assert runtime.turn(key, 5.0) == 0
+        assert runtime.turn(key, 5.0) is None
     runtime.redis.close()
