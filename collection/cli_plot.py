@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from typing import Annotated
+from collections.abc import Iterable
+from typing import Annotated, Any
 
 import typer
 
@@ -13,7 +14,7 @@ from collection.cli_options import EndOption, KeyArgument, StartOption, bar_widt
 from collection.errors import ConfigurationError
 from collection.local import opened_storage
 from collection.output import moment, out, tell
-from collection.records import Trade
+from collection.records import Quote, Trade
 from collection.settings import current
 from collection.storage import DataCollectionStorage
 from collection.text import shortly
@@ -34,7 +35,7 @@ def plot(
         str | None, typer.Option(metavar="DURATION", help="Of a column; by default 1m, or what fits the range.")
     ] = None,
 ) -> None:
-    """Draw prices and volumes of trades as candles, or numbers as a line, as large as the terminal."""
+    """Draw prices and volumes of trades as candles, numbers or quotes as a line, as large as the terminal."""
     (first, last), step = time_range(start, end), read_option(bar_width, "--width", width)
     size = _size()
     columns = size.columns - LABELS - 2
@@ -49,11 +50,11 @@ def plot(
         if isinstance(value, Trade):
             bars = storage.bars(key, shown, newest, step)
             drawn = candles(bars, step, size) if bars else []
-        elif isinstance(value, float):
-            samples = [sample for page in storage.pages(key, shown, newest) for sample in page]
+        elif isinstance(value, float | Quote):
+            samples = _samples(pair for page in storage.pages(key, shown, newest) for pair in page)
             drawn = line(samples, shown, step, size) if samples else []
         else:
-            raise ConfigurationError(f"{key} holds neither trades nor numbers")
+            raise ConfigurationError(f"{key} holds neither trades, numbers nor quotes")
     if not drawn:
         raise ConfigurationError(f"{key}: nothing is stored from {moment(shown)} to {moment(newest)}")
     out.print(f"{key}  {moment(shown)} to {moment(newest)} UTC, a column is {shortly(step / 1000)}", soft_wrap=True)
@@ -61,6 +62,12 @@ def plot(
         out.print(text, soft_wrap=True)
     if shown > oldest and first is not None:
         tell(f"the newest {columns} columns; a larger --width, or an --end, shows what is before")
+
+
+def _samples(values: Iterable[tuple[int, Any]]) -> list[tuple[int, float]]:
+    """Return numbers, or the prices of quotes that have one."""
+    prices = ((timestamp, value.price if isinstance(value, Quote) else value) for timestamp, value in values)
+    return [(timestamp, float(price)) for timestamp, price in prices if price is not None]
 
 
 def _range(storage: DataCollectionStorage, key: str, start: int | None, end: int | None) -> tuple[int, int]:

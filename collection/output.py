@@ -113,10 +113,19 @@ def cells(values: Sequence[tuple[int, Any]]) -> tuple[list[str], Iterable[list[A
     if values and isinstance(values[0][1], Trade):
         header = ["timestamp_ms", "trade_id", "side", "price", "amount"]
         return header, ([t.timestamp, t.id, t.side, f"{t.price:f}", f"{t.amount:f}"] for _, t in values)
+    if values and isinstance(values[0][1], Quote):
+        header = ["timestamp_ms", "price", "status", "count", "sources", "dispersion", "volume", "newest_ms", "reason"]
+        return header, ([timestamp, *_quoted(quote)] for timestamp, quote in values)
     return ["timestamp_ms", "value"], ([timestamp, _plain(value)] for timestamp, value in values)
 
 
+def _quoted(quote: Quote) -> list[Any]:
+    price, volume = (None if number is None else f"{number:f}" for number in (quote.price, quote.volume))
+    told = [price, quote.status, quote.count, quote.sources, quote.dispersion, volume, quote.timestamp]
+    return [*told, quote.reason or None]
+
+
 def _plain(value: Any) -> Any:
-    if isinstance(value, dict | list | bytes | Quote):
+    if isinstance(value, dict | list | bytes):
         return msgspec.json.encode(value, enc_hook=str).decode()
     return f"{value:f}" if isinstance(value, Decimal) else value

@@ -5,12 +5,14 @@
 | trades | `timestamp`, `id` (text), `side` (text, or null), `price`, `amount`, `received` (null where not known) |
 | bars | `timestamp`, `open`, `high`, `low`, `close`, `volume`, `count` (integer), `quote_volume`; others are floats |
 | numbers | `timestamp`, `value` (64-bit float) |
+| quotes | `timestamp`, `price`, `status`, `count`, `sources`, `dispersion`, `volume`, `newest` (a time), `reason` |
 | other values | `timestamp`, `value` (text: JSON; decimals are text in it, bytes are base64) |
 
 Times are `timestamp[ms, UTC]`. Prices and amounts are `decimal128(38, 18)`, whatever the market, so that frames of
 several markets and days can be put together: 20 digits before the point and 18 after it, the most that a token has.
 They equal what the exchange published, but for zeros at the end, which no decimal type keeps (`numbers="text"` does).
-What does not fit is an error, never another number.
+What does not fit is an error, never another number. Prices of quotes, which are quotients, have more digits than any
+decimal type: they are text, or with `numbers="float"` floats.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ import msgspec
 
 from collection.bars import Bar, checked_width
 from collection.errors import ConfigurationError
-from collection.records import Trade
+from collection.records import Quote, Trade
 from collection.storage.days import DAY_MS
 from collection.text import nearest
 
@@ -86,6 +88,8 @@ def read_batches(
         columns, rows = _bars(pa), bar_pages(storage, key, start, end, width)
     elif newest and isinstance(newest[0][1], Trade):
         columns, rows = _trades(pa, numbers), ([trade for _, trade in page] for page in rows)
+    elif newest and isinstance(newest[0][1], Quote):
+        columns, rows = _quotes(pa, numbers), ([quote for _, quote in page] for page in rows)
     else:
         columns = _numbers(pa) if newest and isinstance(newest[0][1], float) else _values(pa)
     schema = pa.schema([(name, column.type) for name, column in columns.items()])
@@ -140,6 +144,26 @@ def _bars(pa: Any) -> dict[str, _Column]:
 
 def _numbers(pa: Any) -> dict[str, _Column]:
     return {"timestamp": _Column(_time(pa), itemgetter(0)), "value": _Column(pa.float64(), itemgetter(1))}
+
+
+def _quotes(pa: Any, numbers: Numbers) -> dict[str, _Column]:
+    kind, written = (pa.float64(), float) if numbers == "float" else (pa.string(), "{:f}".format)
+
+    def number(name: str) -> _Column:
+        read = attrgetter(name)
+        return _Column(kind, lambda quote: None if read(quote) is None else written(read(quote)))
+
+    return {
+        "timestamp": _Column(_time(pa), attrgetter("at")),
+        "price": number("price"),
+        "status": _Column(pa.string(), attrgetter("status")),
+        "count": _Column(pa.int64(), attrgetter("count")),
+        "sources": _Column(pa.int64(), attrgetter("sources")),
+        "dispersion": _Column(pa.float64(), attrgetter("dispersion")),
+        "volume": number("volume"),
+        "newest": _Column(_time(pa), attrgetter("timestamp")),
+        "reason": _Column(pa.string(), lambda quote: quote.reason or None),
+    }
 
 
 def _values(pa: Any) -> dict[str, _Column]:

@@ -6,9 +6,11 @@ import os
 import pty
 import re
 import subprocess
+from decimal import Decimal
 
 import pytest
 
+from collection.records import Quote
 from collection.storage import RedisStorage
 from tests.conftest import trade
 from tests.end_to_end.test_commands import COLLECTION, collection
@@ -52,6 +54,26 @@ def test_numbers_are_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
     assert any("\u2800" < character <= "\u28ff" for character in "".join(lines))
 
 
+def test_quotes_are_a_line_and_query_shows_their_fields(redis_url: str) -> None:
+    began = 1_767_225_600_000
+    with RedisStorage(redis_url) as storage:
+        made = [
+            Quote(name="x", at=began + 1_000 * number, price=Decimal(100 + number % 7), status="ok")
+            for number in range(600)
+        ]
+        last = Quote.missing("x", began + 600_000, "no trade in the last 5m")
+        storage.store_batch("quotes:x", [(quote.at, quote) for quote in (*made, last)])
+        storage.flush()
+    _, *lines = collection("plot", "quotes:x", "--width", "10s").stdout.splitlines()
+    assert sum("\u2800" < character <= "\u28ff" for character in "".join(lines)) > 20
+    told = collection("query", "quotes:x", "--last", "2", "--format", "csv").stdout.splitlines()
+    assert told == [
+        "timestamp_ms,price,status,count,sources,dispersion,volume,newest_ms,reason",
+        f"{began + 599_000},104,ok,0,0,,,,",
+        f"{began + 600_000},,missing,0,0,,,,no trade in the last 5m",
+    ]
+
+
 def test_a_range_is_drawn_in_columns_that_fit_it_unless_told_otherwise() -> None:
     title = collection("plot", KEY, "--start", "2026-01-01").stdout.splitlines()[0]
     assert title.endswith("2026-01-01 00:00:00.000 to 2026-01-01 02:59:50.000 UTC, a column is 5m")
@@ -79,7 +101,7 @@ def test_a_terminal_is_filled_and_coloured_unless_nobody_wants_that(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["plot", "state"], "state holds neither trades nor numbers"),
+        (["plot", "state"], "state holds neither trades, numbers nor quotes"),
         (["plot", "stat"], "no series 'stat'; did you mean 'state'?"),
         (["plot", KEY, "--width", "0.5ms"], "--width: '0.5ms' is no whole number of milliseconds"),
         (["plot", KEY, "--start", "2027-01-01"], "has data from 2026-01-01 00:00:00.000 to 2026-01-01 02:59:50.000"),

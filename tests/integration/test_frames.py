@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 
 from collection.errors import ConfigurationError
-from collection.records import Trade
+from collection.records import Quote, Trade
 from collection.storage import DataCollectionStorage, MemoryStorage, frames
 from tests.conftest import trade
 
@@ -172,3 +172,24 @@ def test_what_is_missing_is_named(missing: str, kind: Any, message: str, monkeyp
         monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(ConfigurationError, match=message):
         storage.frame(KEY, kind=kind)
+
+
+@pytest.mark.parametrize("kind", ["polars", "pandas", "arrow"])
+def test_quotes_have_their_columns_and_every_digit_of_a_price(kind: Any) -> None:
+    at, price = 1_767_225_600_000, Decimal("61604.94460908600239590326869660229")
+    good = Quote(
+        name="x", at=at, price=price, timestamp=at - 5, count=3, sources=1, volume=Decimal("1E+2"), status="ok"
+    )
+    storage = MemoryStorage()
+    storage.store_batch("quotes:x", [(at, good), (at + 1, Quote.missing("x", at + 1, "no trade"))])
+    first, second = rows(storage.frame("quotes:x", kind=kind))
+    assert (first["price"], first["volume"], first["status"], first["count"]) == (str(price), "100", "ok", 3)
+    assert (ms(first["timestamp"]), ms(first["newest"]), first["reason"]) == (at, at - 5, None)
+    assert (second["price"], second["status"], second["newest"], second["reason"]) == (
+        None,
+        "missing",
+        None,
+        "no trade",
+    )
+    floats = rows(storage.frame("quotes:x", kind=kind, numbers="float"))
+    assert [row["price"] for row in floats] == [float(price), None]
