@@ -14,6 +14,7 @@ from collection import (  # noqa: F401  their commands are those of `app` as wel
     cli_lag,
     cli_plot,
     cli_plugins,
+    cli_quote,
     cli_series,
     clock,
 )

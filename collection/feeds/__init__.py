@@ -5,6 +5,7 @@ from collection.feeds.base import PriceFeed
 from collection.feeds.cex_trades import CEXTradesFeed
 from collection.feeds.composite import CompositeFeed, Part
 from collection.feeds.convert import ConvertFeed
+from collection.feeds.explanation import Explanation
 from collection.feeds.fallback import FallbackFeed
 from collection.feeds.median import MedianFeed
 from collection.feeds.stored import StoredFeed
@@ -25,6 +26,7 @@ __all__ = [
     "CEXTradesFeed",
     "CompositeFeed",
     "ConvertFeed",
+    "Explanation",
     "FallbackFeed",
     "MedianFeed",
     "Part",

@@ -65,6 +65,10 @@ class PriceFeed(BaseModel, ABC):
     def bind(self, feeds: Mapping[str, PriceFeed]) -> None:
         """Take the feeds that this one refers to, by name."""
 
+    def made_of(self) -> str:
+        """Say in a few words what the price is made of."""
+        return self.type
+
     def stale_reason(self, at: int, timestamp: int) -> str:
         """Say that the newest datum is too old; empty where it is not."""
         age = (at - timestamp) / 1000

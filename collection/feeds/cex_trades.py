@@ -52,6 +52,9 @@ class CEXTradesFeed(PriceFeed):
         """The series that it reads."""
         return series_key("trades", self.exchange, self.market)
 
+    def made_of(self) -> str:
+        return f"{self.method} of {shortly(self.window)} of {self.key}"
+
     def data_source_collectors(self) -> list[DataSourceCollector]:
         return [self._collectors.build(self.key)]
 

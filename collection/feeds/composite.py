@@ -44,7 +44,7 @@ class CompositeFeed(PriceFeed):
         self._parts = {name: feeds[name] for _, name in self.references()}
 
     def data_source_collectors(self) -> list[DataSourceCollector]:
-        return [collector for feed in self._bound() for collector in feed.data_source_collectors()]
+        return [collector for feed in self.bound() for collector in feed.data_source_collectors()]
 
     @abstractmethod
     def references(self) -> Iterable[tuple[str, str]]:
@@ -85,7 +85,7 @@ class CompositeFeed(PriceFeed):
     def quotes(self, moment: Moment) -> list[Part]:
         """Return the quotes of all parts as they are to this composite; those without a price are left out."""
         parts = []
-        for feed in self._bound():
+        for feed in self.bound():
             quote = moment.quote(feed)
             old = quote.status != "missing" and self.stale_reason(moment.at, quote.timestamp or 0)
             if old and quote.status != "stale":
@@ -102,5 +102,6 @@ class CompositeFeed(PriceFeed):
             return parts
         return [part._replace(left_out=part.note, note="") if part.quote.status == "stale" else part for part in parts]
 
-    def _bound(self) -> list[PriceFeed]:
+    def bound(self) -> list[PriceFeed]:
+        """Return the feeds that it is made of, in the order of the table."""
         return [self._parts[name] for _, name in self.references()]

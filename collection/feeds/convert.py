@@ -26,6 +26,9 @@ class ConvertFeed(CompositeFeed):
     def references(self) -> Iterable[tuple[str, str]]:
         return [("feed", self.feed), ("by", self.by)]
 
+    def made_of(self) -> str:
+        return "the first times the second" if self.operation == "multiply" else "the first by the second"
+
     def parts(self, moment: Moment) -> list[Part]:
         parts = self.quotes(moment)
         lacking = any(part.left_out for part in parts)

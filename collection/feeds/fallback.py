@@ -24,6 +24,9 @@ class FallbackFeed(CompositeFeed):
     def references(self) -> Iterable[tuple[str, str]]:
         return [("feeds", name) for name in self.feeds]
 
+    def made_of(self) -> str:
+        return "the first that is ok"
+
     def parts(self, moment: Moment) -> list[Part]:
         parts = self.quotes(moment)
         for status in ("ok", "degraded", "stale"):

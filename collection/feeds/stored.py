@@ -26,6 +26,9 @@ class StoredFeed(PriceFeed):
     type: Literal["stored"]
     key: str = Field(min_length=1, max_length=200, pattern=NAME)
 
+    def made_of(self) -> str:
+        return f"newest of {self.key}"
+
     def data_source_collectors(self) -> list[DataSourceCollector]:
         return []
 

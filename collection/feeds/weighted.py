@@ -19,6 +19,9 @@ class WeightedFeed(SourcesFeed):
 
     type: Literal["weighted"]
 
+    def made_of(self) -> str:
+        return "mean, weighted by volume"
+
     def usable(self, parts: list[Part]) -> list[Part]:
         return [
             part if part.left_out or part.quote.volume else part._replace(left_out="no volume", note="")
