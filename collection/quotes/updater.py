@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from collection import clock
-from collection.errors import RecordRefused, RetryLater, StorageRefused
+from collection.errors import CollectionError, RecordRefused, StorageRefused
 from collection.quotes.feeder import Feeder
 from collection.quotes.publisher import Publisher
 from collection.records import Quote, quote_key
@@ -56,6 +56,7 @@ class Updater:
         self._delay = round(delay * 1000)
         self._feeder = Feeder(self._feeds, storage, interval / 2)
         self._quoted: dict[str, float] = {}
+        self._unstored: set[str] = set()
 
     def update(self, at: int | None = None) -> Round:
         """Do one round, as of `at` (Unix milliseconds). Blocks, but for no slow feed longer than half an interval.
@@ -83,33 +84,43 @@ class Updater:
         while True:
             try:
                 yield await asyncio.to_thread(self.update)
-            except RetryLater as error:
+            except CollectionError as error:
                 log.warning("quotes: %s", error)
             await asyncio.sleep(self._interval - time.time() % self._interval)
 
     def _tell(self, quotes: Iterable[Quote]) -> list[Quote]:
         """Store quotes, then publish them: whatever anybody hears of is stored."""
-        stored = [self._stored(quote) for quote in quotes]
+        stored = [kept for quote in quotes if (kept := self._stored(quote))]
         return self._publisher.publish([quote for quote in stored if self._is_durable(quote)])
 
-    def _stored(self, quote: Quote) -> Quote:
-        """Store a quote, or that there is none as it can't be kept."""
+    def _stored(self, quote: Quote) -> Quote | None:
+        """Store a quote, or that there is none as it can't be kept; returns which, None where not even that can."""
         self._quoted[quote.name] = time.monotonic()
-        try:
-            self._storage.store(quote_key(quote.name), quote, quote.at)
-        except RecordRefused as error:
-            quote = Quote.missing(quote.name, quote.at, f"it can't be stored: {error}")
-            self._storage.store(quote_key(quote.name), quote, quote.at)
-        return quote
-
-    def _is_durable(self, quote: Quote) -> bool:
         key = quote_key(quote.name)
         try:
-            self._storage.flush(key)  # of one key, as what is wrong with others is told to those who store it
+            self._storage.store(key, quote, quote.at)
+            return quote
+        except RecordRefused as error:
+            missing = Quote.missing(quote.name, quote.at, f"it can't be stored: {error}")
+        try:
+            self._storage.store(key, missing, missing.at)
+            return missing
+        except RecordRefused as error:
+            self._refused(quote.name, error)
+            return None
+
+    def _is_durable(self, quote: Quote) -> bool:
+        try:
+            self._storage.flush(quote_key(quote.name))  # of one key: what is wrong with others is told to who stored it
+            return True
         except StorageRefused as error:
-            log.warning("quotes: not stored, and so not published: %s", error)
+            self._refused(quote.name, error)
             return False
-        return True
+
+    def _refused(self, name: str, error: Exception) -> None:
+        if name not in self._unstored:
+            log.warning("quotes: %s is not published, as it can't be stored: %s", name, error)
+        self._unstored.add(name)
 
     def _overdue(self, names: Iterable[str], at: int) -> list[Quote]:
         now = time.monotonic()

@@ -16,7 +16,7 @@ from bench.quotes import make_feeds
 from collection import clock
 from collection.data_collectors import CollectorFactory, DataSourceCollector
 from collection.embedded import EmbeddedRedis
-from collection.errors import StorageUnavailable
+from collection.errors import RecordRefused, StorageUnavailable
 from collection.feeds import FEED_TYPES, PriceFeed
 from collection.quotes import Moment, Publisher, RedisPublisher, Updater
 from collection.quotes.redis_publisher import LAST, STREAM, decode
@@ -196,6 +196,18 @@ def test_a_series_that_cannot_take_quotes_is_not_published_and_keeps_no_other_fr
         storage.flush()
         updater = Updater([own("taken", good), own("free", good)], storage, RedisPublisher(redis_url))
         assert [quote.name for quote in updater.update().published] == ["free"]
+
+
+def test_a_storage_that_keeps_no_quotes_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    class Numbers(MemoryStorage):
+        def store_batch(self, key: str, values: Any, covers: Covers | None = None) -> None:
+            raise RecordRefused("bad_type", "numbers only")
+
+    updater = Updater([own("a", good), own("b", good)], Numbers())
+    assert [updater.update().published for _ in range(3)] == [[], [], []]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"quotes: {name} is not published, as it can't be stored: bad_type: numbers only" for name in "ab"
+    ]
 
 
 def test_rounds_go_on_after_redis_was_away(tmp_path: Path) -> None:
