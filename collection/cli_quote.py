@@ -58,6 +58,7 @@ def quote(
     moment = read_option(milliseconds, "--at", at)
     feeds = _chosen(_load(file), names or ["*"])
     with opened_storage(current(), tell) as storage:
+        storage.series()  # raises where the storage is away: of quotes it would only be the reason, of each
         feeder = Feeder(feeds, storage)
         if watch:
             _watch(feeder, form)
@@ -85,6 +86,7 @@ def explain(
     if name not in feeds:
         raise ConfigurationError(f"no feed {name!r}{nearest(name, feeds)}")
     with opened_storage(current(), tell) as storage:
+        storage.series()
         explained = Explanation.of(feeds[name], Moment(storage, clock.now() if moment is None else moment))
     if form == "json":
         sys.stdout.write(msgspec.json.encode(explained).decode() + "\n")

@@ -49,17 +49,17 @@ def quote_line(quote: Quote) -> str:
 
 def quote_tree(explained: Explanation) -> Tree:
     """Draw a quote and what it is made of."""
-    tree = Tree(_branch(explained))
+    tree = Tree(_branch(explained, explained.quote.reason))
     _grow(tree, explained)
     return tree
 
 
 def _grow(tree: Tree, explained: Explanation) -> None:
     for part in explained.parts:
-        _grow(tree.add(_branch(part)), part)
+        _grow(tree.add(_branch(part, _own_reason(part))), part)
 
 
-def _branch(explained: Explanation) -> Text:
+def _branch(explained: Explanation, reason: str) -> Text:
     quote = explained.quote
     out = bool(explained.left_out)
     line = Text()
@@ -74,10 +74,15 @@ def _branch(explained: Explanation) -> Text:
         explained.made_of,
     ]
     line.append("".join(f"  {text}" for text in told if text), style="dim" if out else "")
-    why = f"left out: {explained.left_out}" if out else "" if explained.parts else quote.reason  # which the parts tell
-    if why:
+    if why := f"left out: {explained.left_out}" if out else reason:
         line.append(f"\n{why}", style="red" if out else STYLES[quote.status])
     return line
+
+
+def _own_reason(explained: Explanation) -> str:
+    """Return why it is not ok, unless its parts tell that."""
+    told = tuple(f"{part.name}: " for part in explained.parts)
+    return "" if told and explained.quote.reason.startswith(told) else explained.quote.reason
 
 
 def number(value: Decimal | None) -> str:

@@ -60,6 +60,7 @@ STAYING = {
     "celery -A workers flower": "Visit me at http",
     "collection simulate --market BTC/USDT --market ETH/USDT --rate 50 --port 8099": "at http://127.0.0.1:8099",
     "collection simulate --tape XRP/ETH=tape.csv --speed 1000 --port 8098": "at http://127.0.0.1:8098",
+    "collection quote 'BTC*' --watch": "no trade in the last 1h",
     "collection tail 'trades:*' --position trades.position --format csv": "no series is like trades:* yet",
 }
 # What the others print after some seconds of the simulation: a pattern for each.
@@ -70,6 +71,8 @@ ENDING = {
     "collection bars trades:binance:BTC/USDT --width 5m --last 20": r"time \(UTC\).*\n(.*\n){1,2}",
     "collection bars trades:binance:BTC/USDT --check": "",
     "collection audit trades:binance:BTC/USDT": r"(.*\n){10,}complete: .*\n",
+    "collection quote": r"feed +price +status .*\n(BTC-USDT.* (ok|degraded) .*\n){2}ETH-USDT .*\n",
+    "collection explain BTC-USDT": r"BTC-USDT  \d.*  vwap of 5m of trades:binance:BTC/USDT\n(.*\n)?",
     "collection gaps": "",
     "collection lag": r"series +p50 .*\n(trades:.* ms .* s ago\n){5}(.*\n)*",
     "collection counters trades:binance:BTC/USDT": r"series +counted.*\n(.*\n)+",
@@ -147,6 +150,7 @@ async def test_a_command_that_stays_starts_and_ends(command: str, nodes: Nodes, 
 
 def test_the_readmes_way_from_nothing_to_a_query_works(tmp_path: Path, nodes: Nodes) -> None:
     """`make up` without the install, then the commands after it; what is real in the README is simulated here."""
+    (tmp_path / "feeds.toml").write_text((ROOT / "feeds.toml").read_text())
     collection("up", "--simulate", "--duration", "8")
     for command, printed in ENDING.items():
         out = collection(*shlex.split(command)[1:]).stdout

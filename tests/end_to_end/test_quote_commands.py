@@ -66,6 +66,8 @@ feeds = ["old", "a", "b"]
 """
 )
 
+DEPTH = 100
+
 
 @pytest.fixture
 def store(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[RedisStorage]:
@@ -186,7 +188,41 @@ def test_what_is_wrong_is_said_in_a_line(store: RedisStorage, arguments: list[st
     assert told.count("\n") == 1
 
 
-def test_a_redis_that_is_away_is_why_quotes_are_missing(store: RedisStorage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLLECTION_URL", "redis://127.0.0.1:1")
-    assert "Redis is away" in rows(collection("quote", "a", code=1).stdout)["a"]
-    assert "Redis is away" in collection("explain", "all").stdout
+def test_a_redis_that_is_away_is_said_in_a_line(store: RedisStorage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLLECTION_URL", "redis://:secret@127.0.0.1:1")
+    for arguments in (["quote"], ["quote", "--watch"], ["explain", "all"]):
+        told = collection(*arguments, code=1)
+        assert re.fullmatch(r"Error: Redis is away: .*127\.0\.0\.1:1.*\n", told.stderr), told.stderr
+        assert told.stdout == ""
+        assert "secret" not in told.stderr
+
+
+def test_a_composite_says_what_none_of_its_parts_does(store: RedisStorage) -> None:
+    store.store("late", 1.5, clock.now() - 15_000)
+    store.flush()
+    Path("late.toml").write_text(
+        """
+feeds = [
+  { name = "late", type = "stored", key = "late" },
+  { name = "inner", type = "median", feeds = ["late"] },
+  { name = "outer", type = "median", feeds = ["inner"], stale_after = "10s" },
+]
+"""
+    )
+    tree = collection("explain", "outer", "--feeds", "late.toml").stdout
+    told = r"stale: newest datum 1\d\.\ds old, limit 10s\n"
+    assert re.search(rf"^outer  1\.5  stale .*\ninner: {told}└── inner  1\.5  stale .*\n    newest datum", tree), tree
+    assert re.search(r"\n    └── late  1\.5  ok ", tree), tree
+
+
+def test_a_composite_of_any_depth_is_explained(store: RedisStorage) -> None:
+    feeds = [{"name": "0", "type": "stored", "key": "rate"}]
+    feeds += [{"name": str(n), "type": "median", "feeds": [str(n - 1)]} for n in range(1, DEPTH + 1)]
+    Path("deep.toml").write_text("feeds = " + json.dumps(feeds).replace('": ', '" = '))
+    lines = collection("explain", str(DEPTH), "--feeds", "deep.toml").stdout.splitlines()
+    assert len(lines) == DEPTH + 1
+    assert "── 0  0.5  ok" in lines[-1]
+    told = json.loads(collection("explain", str(DEPTH), "--feeds", "deep.toml", "--format", "json").stdout)
+    for _ in range(DEPTH):
+        [told] = told["parts"]
+    assert told["name"] == "0"
