@@ -38,6 +38,8 @@ AtOption = Annotated[
 ]
 EVERY = 1.0
 """Seconds between two looks."""
+UNLIMITED = 1_000_000
+"""Columns of a line that only the terminal wraps."""
 
 
 @app.command(
@@ -91,6 +93,7 @@ def explain(
     if form == "json":
         sys.stdout.write(msgspec.json.encode(explained).decode() + "\n")
     else:
+        out.width = UNLIMITED  # a tree is cut, even with soft_wrap, and far down nothing would be left of it
         out.print(quote_tree(explained), soft_wrap=True)
 
 

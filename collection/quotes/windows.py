@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -27,6 +28,9 @@ class Window:
         self.since = since  # all after it is kept
         self.span = span
         self.stored = stored
+        self.lock = threading.Lock()
+        self.moment: Moment | None = None
+        """The one that it was brought up to date for."""
         self._early: list[tuple[int, Any]] = []
 
     def add(self, values: Iterable[tuple[int, Any]], at: int) -> None:
@@ -52,9 +56,11 @@ def _known(pair: tuple[int, Any]) -> int:
 
 
 class Windows:
-    """Those of all series that were asked for. One thread brings them up to date, any may add one."""
+    """Those of all series that were asked for."""
 
     def __init__(self) -> None:
+        self.latest: Moment | None = None
+        """The only one that may change windows: threads of earlier ones may be at work yet."""
         self.begun = Once(kept=False)
         """Reads windows, by what is read."""
         self._windows: dict[str, Window] = {}
@@ -93,17 +99,21 @@ class KeptMoment(Moment):
 
     def read_on(self) -> None:
         """Bring all windows up to what is stored; what can't be read fails the feeds that need it."""
+        self._windows.latest = self
         windows = self._windows.all()
-        try:
-            self._follow(windows)
-        except RetryLater as error:
-            self._errors = dict.fromkeys(windows, error)
-        except Exception:  # one of them: each for itself
-            for key, window in windows.items():
-                try:
-                    self._follow({key: window})
-                except Exception as error:
-                    self._errors[key] = error
+        with contextlib.ExitStack() as locked:
+            for window in windows.values():
+                locked.enter_context(window.lock)
+            try:
+                self._follow(windows)
+            except RetryLater as error:
+                self._errors = dict.fromkeys(windows, error)
+            except Exception:  # one of them: each for itself
+                for key, window in windows.items():
+                    try:
+                        self._follow({key: window})
+                    except Exception as error:
+                        self._errors[key] = error
 
     def state(self, key: str) -> State:
         if key in self._errors:
@@ -126,6 +136,7 @@ class KeptMoment(Moment):
                 self._windows.remove(key, window)
                 continue
             window.stored = stored
+            window.moment = self
             window.trim(self.at)
 
     def _take(self, window: Window, tail: Tail) -> bool:
@@ -136,14 +147,23 @@ class KeptMoment(Moment):
     def _read(self, key: str, start: int, kind: type[Series]) -> Series:
         if key in self._errors:
             raise self._errors[key]
-        window = self._windows.reaching(key, start)
-        if window is None:  # one of that length may be being read since an earlier round
-            begun = (key, kind, self.at - start)
-            window = self._windows.begun.do(begun, lambda: self._begin(key, start, kind), self.limit)
+        window = self._window(key, start, kind)
+        while window.moment is not self and self._windows.latest is self:  # an earlier round has only now read it
+            with window.lock:
+                if window.moment is not self and self._windows.latest is self:
+                    self._follow({key: window})
+            window = self._window(key, start, kind)
         if not isinstance(window.kept, kind):  # the same series as trades and as numbers: one of them will fail
             return super()._read(key, start, kind)
         window.span = max(window.span, self.at - start)
         return window.kept
+
+    def _window(self, key: str, start: int, kind: type[Series]) -> Window:
+        """Return the window that is kept, or that somebody is reading since an earlier round, or read it."""
+        begun = (key, kind, self.at - start)
+        return self._windows.reaching(key, start) or self._windows.begun.do(
+            begun, lambda: self._begin(key, start, kind), self.limit
+        )
 
     def _begin(self, key: str, start: int, kind: type[Series]) -> Window:
         """Note where the series ends, then read the window: what comes in between is read twice and kept once."""
@@ -152,5 +172,6 @@ class KeptMoment(Moment):
         window.add(self.storage.fetch(key, start + 1), self.at)
         while self._take(window, self.storage.tail({key: window.position})[key]):
             pass  # to read a long window takes a while
+        window.moment = self
         self._windows.add(key, window)
         return window

@@ -215,8 +215,8 @@ feeds = [
     assert re.search(r"\n    └── late  1\.5  ok ", tree), tree
 
 
-def test_a_composite_of_any_depth_is_explained(store: RedisStorage) -> None:
-    feeds = [{"name": "0", "type": "stored", "key": "rate"}]
+def test_a_deep_composite_is_explained_to_its_end(store: RedisStorage) -> None:
+    feeds: list[dict[str, Any]] = [{"name": "0", "type": "stored", "key": "rate"}]
     feeds += [{"name": str(n), "type": "median", "feeds": [str(n - 1)]} for n in range(1, DEPTH + 1)]
     Path("deep.toml").write_text("feeds = " + json.dumps(feeds).replace('": ', '" = '))
     lines = collection("explain", str(DEPTH), "--feeds", "deep.toml").stdout.splitlines()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import threading
 import time
 from collections.abc import Callable
@@ -160,6 +161,46 @@ def test_one_that_takes_longer_than_others_is_quoted_after_them() -> None:
         assert (done.quoted, done.late) == (len(feeds), 0)
     for feed in feeds:
         assert [quote.status for quote in quotes_of(storage, feed.name)] == ["ok"] * 3
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_windows_that_are_read_slowly_over_several_rounds_are_exact_when_they_are_used(seed: int) -> None:
+    """Each read of a window takes some rounds; what comes meanwhile must be in the quotes all the same."""
+    chance = random.Random(seed)
+
+    class Slow(MemoryStorage):
+        def fetch(self, key: str, start_time: int | None = None, end_time: int | None = None) -> list[tuple[int, Any]]:
+            found = super().fetch(key, start_time, end_time)
+            if threading.current_thread().name == "quotes":
+                time.sleep(chance.choice([0, 0, 0.02, 0.08]))
+            return found
+
+    storage = Slow()
+    table = {"type": "cex_trades", "exchange": "binance", "market": "M0/USD"}
+    feeds = [
+        FEED_TYPES["cex_trades"].model_validate(
+            {**table, "name": f"{method}-{window}", "window": window, "method": method},
+            context=CollectorFactory(Settings()),
+        )
+        for window in ("1s", "2s", "1h")
+        for method in ("vwap", "last", "median")
+    ]
+    feeds.append(median_of("all", *feeds))
+    updater = Updater(feeds, storage, interval=0.04)
+    for number in range(1, 80):
+        for _ in range(chance.choice([0, 1, 3])):
+            made = trade_now(number * 10 + chance.randrange(10), str(chance.randint(90, 110)))
+            storage.store(KEYS[0], made, made.timestamp)
+        updater.update(clock.now() - 1)  # what is received in this millisecond may be stored after it
+    counted = 0
+    for feed in feeds[:-1]:
+        for quote in quotes_of(storage, feed.name):
+            if quote.reason.startswith("not done"):
+                continue
+            again = feed.quote(storage, quote.at)
+            assert (quote.price, quote.count) == (again.price, again.count)
+            counted += quote.price is not None
+    assert counted > 200
 
 
 @pytest.mark.parametrize(
