@@ -8,7 +8,8 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -67,12 +68,31 @@ def quoting(nodes: Nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         simulator = ["--market", "AAA/USDT", "--rate", "20", "--protocol", exchange, "--port", str(port)]
         nodes.simulator(*simulator)
     nodes.variables["COLLECTION_EXCHANGES"] = json.dumps(exchanges)
+    (tmp_path / "feeds.toml").write_text(FEEDS)
+    quote_soon(nodes, monkeypatch)
+    return nodes
+
+
+def quote_soon(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have quotes published often, and have this process share the nodes' settings."""
     nodes.variables["COLLECTION_QUOTES__HEARTBEAT"] = "2s"
+    nodes.variables["COLLECTION_QUOTES__DEVIATION"] = "0"
+    nodes.variables["COLLECTION_QUOTES__DELAY"] = "1s"  # a busy machine writes late
     for name, value in nodes.variables.items():
         monkeypatch.setenv(name, value)
     current.cache_clear()
-    (tmp_path / "feeds.toml").write_text(FEEDS)
-    return nodes
+
+
+def is_what_was_published(store: RedisStorage, heard: list[Quote], path: Path, last: int) -> None:
+    """What was heard is stored, in order, and the last ones are what is computed now of what had been received then."""
+    for feed in load_feeds(path):
+        stored = [value for _, value in store.fetch(quote_key(feed.name))]
+        told = [quote for quote in heard if quote.name == feed.name]
+        assert told == [quote for quote in stored if quote in told]
+        again = [feed.quote(store, quote.at) for quote in stored[-last:]]
+        assert [(quote.price, quote.count) for quote in again] == [
+            (quote.price, quote.count) for quote in stored[-last:]
+        ]
 
 
 async def test_a_dead_collectors_quotes_are_stale_and_composites_degraded_until_it_is_back(
@@ -125,11 +145,38 @@ async def test_a_dead_collectors_quotes_are_stale_and_composites_degraded_until_
         loop.terminate()
         loop.wait(10)
 
-    by_name = {feed.name: feed for feed in load_feeds(tmp_path / "feeds.toml")}
-    for name, feed in by_name.items():  # what was quoted is what is computed now of what had been received by then
-        stored = [value for _, value in store.fetch(quote_key(name))][-20:]
-        assert {quote.at for quote in heard if quote.name == name and quote.at >= stored[0].at} <= {
-            q.at for q in stored
-        }
-        again = [feed.quote(store, quote.at) for quote in stored]
-        assert [(quote.price, quote.count) for quote in again] == [(quote.price, quote.count) for quote in stored]
+    is_what_was_published(store, heard, tmp_path / "feeds.toml", last=20)
+
+
+async def test_rounds_go_on_when_their_worker_is_killed(
+    nodes: Nodes,
+    redis_url: str,
+    store: RedisStorage,
+    port: int,
+    write_feeds: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """Two workers take rounds in turn; either is killed while it does."""
+    write_feeds("AAA/USDT", "BBB/USDT")
+    quote_soon(nodes, monkeypatch)
+    nodes.simulator("--market", "AAA/USDT", "--market", "BBB/USDT", "--rate", "50", "--port", str(port))
+    nodes.beat()
+    workers = {name: nodes.worker(name) for name in ("w1", "w2")}
+    async with following(redis_url) as heard:
+
+        async def hear(after: int) -> None:
+            await until(lambda: sum(quote.at > after and quote.price is not None for quote in heard) > 10, 60)
+
+        await hear(0)
+        for name, worker in workers.items():
+            began = worker.logs().count(" quoted, ")
+            await until(lambda worker=worker, began=began: worker.logs().count(" quoted, ") > began, 60)  # type: ignore[misc]
+            worker.kill("SIGKILL")
+            killed = clock.now()
+            nodes.worker(f"{name}-again")
+            await hear(killed)
+    times = [quote.at for quote in heard if quote.name == "AAA/USDT"]
+    assert times == sorted(set(times))
+    assert max(right - left for left, right in pairwise(times)) < 8_000
+    is_what_was_published(store, heard, tmp_path / "feeds.toml", last=15)
