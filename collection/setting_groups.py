@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from collection.redis_url import servers
 from collection.text import Seconds
@@ -55,16 +55,27 @@ class ExchangeSettings(BaseModel):
         return value and well_formed(value, ("http", "https", "socks4", "socks5", "socks5h"))
 
 
-class Kinds(BaseModel):
-    """A duration for each kind of data."""
+def _not_too_short(value: float) -> float:
+    if value < SHORTEST_INTERVAL:
+        raise ValueError(f"{value:g} s is shorter than {SHORTEST_INTERVAL:g} s")
+    return value
+
+
+Interval = Annotated[Seconds, AfterValidator(_not_too_short)]
+
+
+class Intervals(BaseModel):
+    """The time between two polls of each kind of data."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    trades: Seconds
+    trades: Interval = 5.0
 
 
-class Retention(Kinds):
+class Retention(BaseModel):
     """How long each kind of data is kept."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     trades: Seconds = 30 * 86_400.0
     quotes: Seconds = 86_400.0
@@ -75,7 +86,7 @@ class QuoteSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    interval: Seconds = Field(1.0, description="time between two rounds of all quotes")
+    interval: Interval = Field(1.0, description="time between two rounds of all quotes")
     delay: Seconds = Field(
         0.25, description="how long after a moment its quotes are made: what was received is on its way for a while"
     )
@@ -83,10 +94,3 @@ class QuoteSettings(BaseModel):
         0.0001, ge=0, lt=1, description="a quote whose price moved by more is published: 0.0001 is a basis point"
     )
     heartbeat: Seconds = Field(10.0, description="time after which a quote is published again, though it is the same")
-
-    @field_validator("interval")
-    @classmethod
-    def _sensible(cls, value: float) -> float:
-        if value < SHORTEST_INTERVAL:
-            raise ValueError(f"{value:g} s is shorter than {SHORTEST_INTERVAL:g} s")
-        return value

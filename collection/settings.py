@@ -24,7 +24,7 @@ from collection.errors import ConfigurationError
 from collection.names import check_exchange
 from collection.problems import problems
 from collection.redis_url import CLUSTER, Servers, servers
-from collection.setting_groups import SHORTEST_INTERVAL, ExchangeSettings, Kinds, QuoteSettings, Retention, well_formed
+from collection.setting_groups import ExchangeSettings, Intervals, QuoteSettings, Retention, well_formed
 from collection.text import Seconds, milliseconds, nearest
 
 PREFIX = "COLLECTION_"
@@ -58,7 +58,7 @@ class Settings(BaseSettings):
     broker_url: SecretStr | None = Field(None, description="Redis for Celery's messages, where it is another one")
     feeds: Path = Field(Path("feeds.toml"), description="the feeds file that beat and `run` read")
     exchanges: dict[str, ExchangeSettings] = Field({}, description="how exchanges are reached, by ccxt's id")
-    intervals: Kinds = Field(Kinds(trades=5), description="time between two polls, by kind of data")
+    intervals: Intervals = Field(Intervals(), description="time between two polls, by kind of data")
     quotes: QuoteSettings = Field(QuoteSettings(), description="how quotes are made and told")
     retention: Retention = Field(
         Retention(),
@@ -86,13 +86,6 @@ class Settings(BaseSettings):
     def _known(cls, value: dict[str, ExchangeSettings]) -> dict[str, ExchangeSettings]:
         for name in value:
             check_exchange(name)
-        return value
-
-    @field_validator("intervals")
-    @classmethod
-    def _sensible(cls, value: Kinds) -> Kinds:
-        if value.trades < SHORTEST_INTERVAL:
-            raise ValueError(f"{value.trades:g} s is shorter than {SHORTEST_INTERVAL:g} s")
         return value
 
     @field_validator("spool_limit")

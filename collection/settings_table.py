@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel, ByteSize, SecretStr
 from pydantic.fields import FieldInfo
 
-from collection.setting_groups import ExchangeSettings, Kinds
+from collection.setting_groups import ExchangeSettings
 from collection.settings import PREFIX, Settings
 from collection.text import seconds, shortly
 
@@ -29,10 +29,9 @@ def _rows(model: type[BaseModel], path: tuple[str, ...]) -> Iterator[tuple[tuple
             yield from _rows(ExchangeSettings, (*path, name, "NAME"))
         elif isinstance(field.default, BaseModel):
             for part, default, meaning in _rows(type(field.default), (*path, name)):
-                given = shortly(getattr(field.default, part[-1])) if isinstance(field.default, Kinds) else default
-                yield part, given, meaning or field.description or ""
+                yield part, default, meaning or field.description or ""
         else:
-            default = shortly(field.default) if _is_duration(field) and not field.is_required() else field.default
+            default = shortly(field.default) if _is_duration(field) else field.default
             yield (*path, name), default, f"{field.description or ''}{_choices(field)}"
 
 

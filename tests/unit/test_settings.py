@@ -94,7 +94,6 @@ def test_all_mistakes_of_the_file_are_told_at_once() -> None:
         "collection.toml: exchanges.binance.transport: input should be 'auto', 'poll' or 'stream', not 'polll'",
         "collection.toml: exchanges.binance.url: unknown; did you mean 'urls'?",
         "collection.toml: intervals.trade: unknown; did you mean 'trades'?",
-        "collection.toml: intervals.trades: missing",
         "collection.toml: urll: unknown; did you mean 'url'?",
     ]
 
