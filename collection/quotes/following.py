@@ -30,8 +30,8 @@ async def follow(url: str, names: Iterable[str] = (), silence: float = SILENCE) 
     """Yield the last quote of each feed, then each one that is published, in order, none of a feed twice.
 
     `names` are the feeds, by default all. A feed of which nothing was heard for `silence` seconds, whatever the cause,
-    is told once as a quote that is missing. What is published while Redis can't be reached comes afterwards, as long as
-    the stream has it.
+    is told once as a quote that is missing: let it be some heartbeats. What was published while the caller was busy, or
+    Redis could not be reached, comes afterwards, as far as the stream goes back.
     """
     heard = _Heard(names, silence)
     backoff = Backoff()
@@ -40,6 +40,7 @@ async def follow(url: str, names: Iterable[str] = (), silence: float = SILENCE) 
     try:
         while True:
             try:
+                first = not position
                 lines, position = await asyncio.to_thread(_read, client, position)
                 backoff.reset()
             except StorageUnavailable as error:
@@ -47,7 +48,7 @@ async def follow(url: str, names: Iterable[str] = (), silence: float = SILENCE) 
                 log.warning("quotes: %s; next try in %.1f s", error, wait)
                 lines = []
                 await asyncio.sleep(wait)
-            for quote in (*heard.new(lines), *heard.silent()):
+            for quote in (*heard.new(lines, first), *heard.silent()):
                 yield quote
     finally:
         client.close()
@@ -72,7 +73,8 @@ class _Heard:
         self._silence = silence
         self._until = dict.fromkeys(self._names, time.monotonic() + silence)
 
-    def new(self, lines: Iterable[bytes]) -> Iterator[Quote]:
+    def new(self, lines: Iterable[bytes], first: bool) -> Iterator[Quote]:
+        """Yield quotes; of the first ones only those that are not too old to be the last word."""
         for line in lines:
             try:
                 quote = decode(line)
@@ -83,7 +85,7 @@ class _Heard:
                 continue
             age = (clock.now() - quote.at) / 1000
             self._until[quote.name] = time.monotonic() + self._silence - max(age, 0.0)
-            if age < self._silence:
+            if age < self._silence or not first:
                 yield quote
 
     def silent(self) -> Iterator[Quote]:

@@ -88,10 +88,22 @@ async def test_a_feed_of_which_nothing_is_heard_is_missing_once(redis_url: str) 
     assert [(one.name, one.status) for one in said[:2]] == [("a", "ok"), ("old", "missing")]
     assert {(one.name, one.status) for one in said[2:]} == {("a", "missing"), ("never", "missing")}
     assert {one.reason for one in said[1:]} == {"nothing was heard of it for 1 s"}
-    publisher.publish([quote("a", 3)])
+    publisher.publish([quote("a", 3), quote("b", 9)])
     [one] = await heard(quotes, 1)
     assert (one.name, str(one.price)) == ("a", "3")
     assert [(one.name, one.status) for one in await heard(quotes, 1)] == [("a", "missing")]
+    await quotes.aclose()  # type: ignore[attr-defined]
+
+
+async def test_what_is_published_is_told_however_late_it_is_heard(redis_url: str) -> None:
+    publisher = RedisPublisher(redis_url)
+    publisher.publish([quote("a", 1)])
+    quotes = follow(redis_url)
+    await heard(quotes, 1)
+    old = quote("b", 2, -60_000)
+    publisher.publish([old])
+    told, silent = await heard(quotes, 2)
+    assert (told, silent.name, silent.status) == (old, "b", "missing")
     await quotes.aclose()  # type: ignore[attr-defined]
 
 
