@@ -14,7 +14,7 @@ LIMIT = 0.5
 """Seconds that a job may take by default; longer than this it is waited for no more."""
 PATIENCE = 0.2
 """The part of it without any job done after which another thread begins with the next one."""
-AT_ONCE = 4
+AT_ONCE = 16
 """Threads that may work at once, beside those whose jobs are over their limit."""
 
 
