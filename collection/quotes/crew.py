@@ -13,9 +13,11 @@ T = TypeVar("T")
 LIMIT = 0.5
 """Seconds that a job may take by default; longer than this it is waited for no more."""
 PATIENCE = 0.2
-"""The part of it without any job done after which another thread begins with the next one."""
+"""The part of it without any job done after which other threads begin with the next ones."""
+MORE = 4
+"""Threads that begin then."""
 AT_ONCE = 16
-"""Threads that may work at once, beside those whose jobs are over their limit."""
+"""Threads among which no more begin, beside those whose jobs are over their limit."""
 
 
 class Crew(Generic[T]):
@@ -24,7 +26,7 @@ class Crew(Generic[T]):
     def __init__(self, limit: float = LIMIT) -> None:
         self.limit = limit
         self.slow: set[str] = set()
-        """Jobs that had another thread begin when they were done last: better begun after the others."""
+        """Jobs that others had to begin beside when they were done last: better begun after the others."""
         self._patience = limit * PATIENCE
         self._begun: dict[str, float] = {}
 
@@ -47,11 +49,12 @@ class Crew(Generic[T]):
             if done := shift.taken():
                 yield done
                 progress = time.monotonic()
-            elif shift.left:
-                if sum(seconds < self.limit for seconds in self.busy.values()) < AT_ONCE:
+            elif not shift.left:
+                if time.monotonic() - progress > self.limit:
+                    return
+            elif sum(seconds < self.limit for seconds in self.busy.values()) < AT_ONCE:
+                for _ in range(MORE):  # where one is stuck, others may be as well
                     self._join(shift)
-            elif time.monotonic() - progress > self.limit:
-                return
         yield shift.taken()
 
     def _join(self, shift: _Shift[T]) -> None:
