@@ -187,11 +187,13 @@ def test_windows_that_are_read_slowly_over_several_rounds_are_exact_when_they_ar
     ]
     feeds.append(median_of("all", *feeds))
     updater = Updater(feeds, storage, interval=0.04)
-    for number in range(1, 80):
+    quoted = number = 0
+    while quoted < 1_000:
+        number += 1
         for _ in range(chance.choice([0, 1, 3])):
             made = trade_now(number * 10 + chance.randrange(10), str(chance.randint(90, 110)))
             storage.store(KEYS[0], made, made.timestamp)
-        updater.update(clock.now() - 1)  # what is received in this millisecond may be stored after it
+        quoted += updater.update(clock.now() - 1).quoted  # what is received in this millisecond may be stored after it
     counted = 0
     for feed in feeds[:-1]:
         for quote in quotes_of(storage, feed.name):
