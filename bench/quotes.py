@@ -19,7 +19,8 @@ from typing import NamedTuple
 
 from collection.data_collectors import CollectorFactory
 from collection.embedded import EmbeddedRedis
-from collection.feeds import FEED_TYPES, PriceFeed
+from collection.feeds import PriceFeed
+from collection.loading import build_feeds
 from collection.quotes import Feeder, RedisPublisher, Updater
 from collection.records import Trade
 from collection.settings import Settings
@@ -51,11 +52,7 @@ def make_feeds(count: int, markets: int = MARKETS) -> list[PriceFeed]:
     for number in range(composites):
         parts = [f"f{(number * 7 + place) % plain}" for place in range(5)]
         tables.append({"name": f"c{number}", "type": "median" if number % 2 else "weighted", "feeds": parts})
-    feeds = [FEED_TYPES[str(table["type"])].model_validate(table, context=factory) for table in tables]
-    by_name = {feed.name: feed for feed in feeds}
-    for feed in feeds:
-        feed.bind(by_name)
-    return feeds
+    return build_feeds(tables, factory)
 
 
 class Market:

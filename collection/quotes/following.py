@@ -8,12 +8,10 @@ import time
 from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Any
 
-import msgspec
-
 from collection import clock
 from collection.backoff import Backoff
 from collection.errors import StorageUnavailable
-from collection.quotes.redis_publisher import LAST, STREAM, decode
+from collection.quotes.redis_publisher import LAST, STREAM, readable
 from collection.records import Quote
 from collection.storage.redis_server import connect, server_errors
 
@@ -73,14 +71,9 @@ class _Heard:
         self._silence = silence
         self._until = dict.fromkeys(self._names, time.monotonic() + silence)
 
-    def new(self, lines: Iterable[bytes], first: bool) -> Iterator[Quote]:
+    def new(self, lines: Iterable[bytes | str], first: bool) -> Iterator[Quote]:
         """Yield quotes; of the first ones only those that are not too old to be the last word."""
-        for line in lines:
-            try:
-                quote = decode(line)
-            except msgspec.MsgspecError as error:
-                log.warning("quotes: what is no quote is passed over: %s", error)
-                continue
+        for quote in readable(lines):
             if self._names and quote.name not in self._names:
                 continue
             age = (clock.now() - quote.at) / 1000

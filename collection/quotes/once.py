@@ -62,6 +62,6 @@ class _Result(Future[Any]):
         try:
             return self.result(max(limit - (time.monotonic() - self._began), 0.0))
         except TimeoutError:
-            if self.done():
-                raise  # it is what came of it
+            if self.done():  # just now, or that is what came of it
+                return self.result()
             raise Late(f"not done after {time.monotonic() - self._began:.1f} s") from None

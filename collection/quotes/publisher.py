@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from decimal import Decimal
 
+from collection import clock
 from collection.records import Quote
 
 DEVIATION = 0.0001
@@ -37,7 +38,7 @@ class Publisher:
         if last is None:
             return True
         if quote.at <= last.at:
-            return last.at - quote.at > self.heartbeat * 1000  # whoever told that one has a clock that is ahead
+            return last.at - clock.now() > self.heartbeat * 1000  # whoever told that one has a clock that is ahead
         if quote.status != last.status or quote.at - last.at >= self.heartbeat * 1000:
             return True
         if quote.price is None or last.price is None:

@@ -11,7 +11,8 @@ A quote is a JSON object with the fields of `Quote`; exact numbers are texts.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.resources import files
 
 import msgspec
@@ -21,6 +22,8 @@ from collection.quotes.publisher import DEVIATION, HEARTBEAT, Publisher
 from collection.records import Quote, quote_key
 from collection.storage import SCHEMES
 from collection.storage.redis_server import connect, server_errors
+
+log = logging.getLogger(__name__)
 
 STREAM = "qc:{quotes}:stream"
 LAST = "qc:{quotes}:last"
@@ -85,7 +88,16 @@ def last_published(client: redis.Redis) -> list[Quote]:
     """Return the last quote of each feed that was ever published."""
     with server_errors():
         lines = client.hvals(LAST)
-    return [decode(line) for line in lines]
+    return list(readable(lines))
+
+
+def readable(lines: Iterable[bytes | str]) -> Iterator[Quote]:
+    """Yield the quotes; what is none is logged, and passed over."""
+    for line in lines:
+        try:
+            yield decode(line)
+        except msgspec.MsgspecError as error:
+            log.warning("quotes: what is no quote is passed over: %s", error)
 
 
 def open_publisher(url: str, deviation: float = DEVIATION, heartbeat: float = HEARTBEAT) -> Publisher:

@@ -13,7 +13,7 @@ import pytest
 from collection import clock
 from collection.embedded import EmbeddedRedis
 from collection.quotes import RedisPublisher, follow
-from collection.quotes.redis_publisher import LAST, STREAM, decode, open_publisher
+from collection.quotes.redis_publisher import LAST, STREAM, decode, last_published, open_publisher
 from collection.records import Quote
 from collection.storage.redis_server import connect
 from tests.clusters import RedisCluster
@@ -56,6 +56,7 @@ def test_of_many_publishers_one_tells_what_is_news(redis_url: str) -> None:
         assert [decode(one["data"]) for one in messages[1:]] == streamed
         assert {one["channel"] for one in messages[1:]} == {b"quotes:a", b"quotes:b", b"quotes:c"}
         client.hset(LAST, "a", b"what nobody can read")
+        assert {one.name for one in last_published(client)} == {"b", "c"}
         [again] = publishers[0].publish([quote("a", 1, 1_000)])
         assert decode(client.hget(LAST, "a") or b"") == again
     for publisher in publishers:

@@ -8,7 +8,8 @@ from decimal import Decimal
 import pytest
 
 from collection.data_collectors import CollectorFactory
-from collection.feeds import FEED_TYPES, PriceFeed
+from collection.feeds import PriceFeed
+from collection.loading import build_feeds
 from collection.quotes import Feeder
 from collection.records import Trade
 from collection.settings import Settings
@@ -36,11 +37,7 @@ def make_feeds() -> list[PriceFeed]:
         {"name": "fallback", "type": "fallback", "feeds": ["kraken-last-1.5", "convert", "decimal"]},
     ]
     factory = CollectorFactory(Settings())
-    feeds = [FEED_TYPES[str(table["type"])].model_validate(table, context=factory) for table in tables]
-    by_name = {feed.name: feed for feed in feeds}
-    for feed in feeds:
-        feed.bind(by_name)
-    return feeds
+    return build_feeds(tables, factory)
 
 
 class Writer:

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 
+from collection import clock
 from collection.quotes import Publisher
 from collection.records import Quote, Status
 
@@ -30,8 +31,7 @@ def quote(seconds: float, price: str | None, status: Status = "ok", name: str = 
         (quote(1, None, "missing"), True),
         (quote(0, "200"), False),  # it is not newer
         (quote(-1, "200", "stale"), False),
-        (quote(-10, "200"), False),
-        (quote(-10.001, "100"), True),  # the last one was of the future
+        (quote(-60, "200", "stale"), False),  # whoever made it was frozen meanwhile
         (quote(0, "100", name="y"), True),
     ],
 )
@@ -39,6 +39,16 @@ def test_what_moved_or_changed_or_was_not_heard_of_for_long_is_news(then: Quote,
     publisher = Publisher(deviation=0.0001, heartbeat=10)
     assert publisher.publish([quote(0, "100")]) == [quote(0, "100")]
     assert publisher.publish([then]) == ([then] if is_news else [])
+
+
+@pytest.mark.parametrize(("ahead", "is_news"), [(9.9, False), (10.1, True)])
+def test_a_quote_of_the_future_does_not_keep_others_from_being_told(
+    ahead: float, is_news: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clock, "now", lambda: T)
+    publisher = Publisher(deviation=0.0001, heartbeat=10)
+    publisher.publish([quote(ahead, "100")])
+    assert bool(publisher.publish([quote(0, "200")])) == is_news
 
 
 def test_small_moves_add_up() -> None:
